@@ -1,0 +1,35 @@
+/* Compiler attributes and small macros that every file may use. */
+#ifndef LIB_COMPILER_H
+#define LIB_COMPILER_H
+
+#include <stddef.h>
+
+#define must_check             __attribute__((warn_unused_result))
+#define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
+#define likely(x)              __builtin_expect(!!(x), 1)
+#define unlikely(x)            __builtin_expect(!!(x), 0)
+#define cleanup(fn)            __attribute__((cleanup(fn)))
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
+
+/* Clang's thread-safety attributes; no-ops under gcc. `./dev lint` checks them. */
+#if defined(__clang__)
+#define THREAD_ATTR(x) __attribute__((x))
+#else
+#define THREAD_ATTR(x)
+#endif
+#define CAPABILITY(name)          THREAD_ATTR(capability(name))
+#define GUARDED_BY(x)             THREAD_ATTR(guarded_by(x))
+#define PT_GUARDED_BY(x)          THREAD_ATTR(pt_guarded_by(x))
+#define REQUIRES(...)             THREAD_ATTR(requires_capability(__VA_ARGS__))
+#define REQUIRES_SHARED(...)      THREAD_ATTR(requires_shared_capability(__VA_ARGS__))
+#define ACQUIRE(...)              THREAD_ATTR(acquire_capability(__VA_ARGS__))
+#define ACQUIRE_SHARED(...)       THREAD_ATTR(acquire_shared_capability(__VA_ARGS__))
+#define RELEASE(...)              THREAD_ATTR(release_capability(__VA_ARGS__))
+#define RELEASE_SHARED(...)       THREAD_ATTR(release_shared_capability(__VA_ARGS__))
+#define TRY_ACQUIRE(...)          THREAD_ATTR(try_acquire_capability(__VA_ARGS__))
+#define EXCLUDES(...)             THREAD_ATTR(locks_excluded(__VA_ARGS__))
+#define NO_THREAD_SAFETY_ANALYSIS THREAD_ATTR(no_thread_safety_analysis)
+
+#endif
