@@ -1,0 +1,67 @@
+/*
+ * The kernel: everything that outlives tasks. There is one per sandbox, and no writable globals beside it.
+ *
+ * Lock order (outermost first; the whole order with VFS and mm is in docs/architecture.md):
+ *   kernel->tasks_lock -> tgroup->siglock -> task->wait internals, timers; futex buckets and waitqs are leaves.
+ */
+#ifndef SENTRY_KERNEL_KERNEL_H
+#define SENTRY_KERNEL_KERNEL_H
+
+#include "lib/list.h"
+#include "lib/lock.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct futex_table;
+struct host_loop;
+struct ipc_namespace;
+struct memfile;
+struct mnt_namespace;
+struct pid_table;
+struct platform;
+struct super_block;
+struct task;
+struct tgroup;
+struct vdso;
+
+struct uts_namespace {
+    struct mutex lock;
+    char nodename[65] GUARDED_BY(lock);
+    char domainname[65] GUARDED_BY(lock);
+};
+
+struct kernel {
+    struct platform *platform; /* immutable, like all pointers here, after boot */
+    struct memfile *memfile;
+    struct host_loop *loop; /* the main thread's event loop: host descriptors and timers */
+    struct futex_table *futexes;
+    struct vdso *vdso;
+    struct ipc_namespace *ipc;
+    struct uts_namespace uts;
+    struct mnt_namespace *mnt_ns; /* of the first container */
+
+    /* Guards the pid table, parents, children, thread lists, process groups, sessions, controlling terminals. */
+    struct mutex tasks_lock;
+    struct pid_table *pids GUARDED_BY(tasks_lock);
+    struct tgroup *init GUARDED_BY(tasks_lock); /* pid 1; NULL before boot */
+    unsigned int nr_tasks GUARDED_BY(tasks_lock);
+    unsigned int max_tasks; /* pids limit */
+
+    int64_t boot_monotonic_ns; /* host CLOCK_MONOTONIC at boot: btime, starttime, CLOCK_BOOTTIME */
+    atomic_ullong nr_forks, nr_syscalls, nr_switches;
+    unsigned int nr_cpus; /* that guests see */
+    uint64_t total_ram;   /* that guests see, bytes */
+    bool strace;          /* log every call, decoded */
+
+    /* Told when the first container's init has exited: wait status. Set by boot. */
+    void (*init_exited)(struct kernel *k, int wstatus);
+};
+
+/* Current time of a clock in ns; -EINVAL for unknown ones. CPU-time clocks are the task's: see sentry/kernel/clock.h. */
+int64_t kernel_monotonic_ns(void);
+int64_t kernel_realtime_ns(void);
+
+#endif

@@ -1,0 +1,102 @@
+/*
+ * Guest address spaces.
+ *
+ * A `struct mm` is what CLONE_VM shares: a tree of vmas (what the guest mapped), a tree of backings (which memory-file or
+ * host-file ranges stand behind the pages now present, and whether they must be copied before a write), and the platform's
+ * address space that mirrors the present pages. Pages appear on faults, by mm_fault().
+ *
+ * Locks: mm->lock (rwlock) guards vmas and backings. Readers copy guest memory, writers change mappings and serve faults. It
+ * comes after any VFS inode lock is *released* and before inode->lock taken inside map_extent; see docs/architecture.md for the
+ * whole order. No function here may be called with a lock of the VFS held except from uio callbacks, which run under the reader
+ * lock.
+ */
+#ifndef SENTRY_MM_MM_H
+#define SENTRY_MM_MM_H
+
+#include "lib/compiler.h"
+#include "lib/guest_addr.h"
+#include "platform/platform.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct file;
+struct kernel;
+struct memfile;
+struct mm;
+struct vfs_caller;
+
+/* What mm asks for about limits; the syscall layer fills it from the caller's rlimits and credentials. In bytes; UINT64_MAX:
+ * none. */
+struct mm_limits {
+    uint64_t as, data, stack, memlock;
+    bool may_lock_over; /* CAP_IPC_LOCK */
+};
+
+/* Creates an empty address space on `p`; `random` seeds its ASLR. One reference. */
+int must_check mm_create(struct platform *p, struct memfile *mf, struct mm **out);
+/* The copy that fork makes. `locked` state and MADV_DONTFORK, MADV_WIPEONFORK are honoured. */
+int must_check mm_fork(struct mm *mm, struct mm **out);
+struct mm *mm_get(struct mm *mm);
+void mm_put(struct mm *mm);
+struct platform_as *mm_platform_as(struct mm *mm);
+
+/* System calls; guest-visible results and errors as in Linux. */
+int64_t mm_mmap(struct mm *mm, const struct mm_limits *lim, uint64_t addr, uint64_t len, int prot, int flags, struct file *f,
+                uint64_t off);
+int64_t mm_munmap(struct mm *mm, uint64_t addr, uint64_t len);
+int64_t mm_mprotect(struct mm *mm, const struct mm_limits *lim, uint64_t addr, uint64_t len, int prot);
+int64_t mm_mremap(struct mm *mm, const struct mm_limits *lim, uint64_t old, uint64_t old_len, uint64_t new_len, int flags,
+                  uint64_t new_addr);
+int64_t mm_brk(struct mm *mm, const struct mm_limits *lim, uint64_t brk);
+int64_t mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
+int64_t mm_msync(struct mm *mm, uint64_t addr, uint64_t len, int flags);
+int64_t mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, guest_addr vec);
+int64_t mm_mlock(struct mm *mm, const struct mm_limits *lim, uint64_t addr, uint64_t len, int flags);
+int64_t mm_munlock(struct mm *mm, uint64_t addr, uint64_t len);
+int64_t mm_mlockall(struct mm *mm, const struct mm_limits *lim, int flags);
+int64_t mm_munlockall(struct mm *mm);
+
+enum mm_fault_result {
+    MM_FAULT_OK,   /* go on running */
+    MM_FAULT_SEGV, /* send SIGSEGV with `code` */
+    MM_FAULT_BUS,  /* send SIGBUS BUS_ADRERR */
+    MM_FAULT_OOM,  /* out of memory: kill */
+};
+/* Serves a page fault; `access` is one platform_access. `*code` gets SEGV_MAPERR or SEGV_ACCERR. */
+enum mm_fault_result mm_fault(struct mm *mm, uint64_t addr, unsigned int access, const struct mm_limits *lim, int *code);
+
+/* What the loader sets and /proc shows. */
+struct mm_layout {
+    uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+    uint64_t arg_start, arg_end, env_start, env_end;
+    uint64_t vdso;
+    uint64_t auxv[2 * 32];
+    size_t nr_auxv; /* words used */
+};
+void mm_get_layout(struct mm *mm, struct mm_layout *out);
+void mm_set_layout(struct mm *mm, const struct mm_layout *in);
+/* The executable: for /proc/PID/exe and ETXTBSY. Takes a reference; mm_exe_file returns one (or NULL). */
+void mm_set_exe_file(struct mm *mm, struct file *f);
+struct file *mm_exe_file(struct mm *mm);
+
+/* Sizes in bytes, for /proc/PID/{status,statm}, getrusage. */
+struct mm_stats {
+    uint64_t vm_size, vm_peak, rss_anon, rss_file, rss_shmem, rss_peak, locked, data, stack, text;
+    uint64_t minor_faults, major_faults;
+};
+void mm_get_stats(struct mm *mm, struct mm_stats *out);
+
+/* One line of /proc/PID/maps at a time, by address, so that the reader needs no long lock. False at the end. */
+struct mm_vma_info {
+    uint64_t start, end, offset;
+    int prot;
+    bool shared, growsdown, locked;
+    char name[64];                     /* "[heap]", "[stack]", "[vdso]", or "" */
+    struct file *file;                 /* referenced for the caller, or NULL */
+    uint64_t rss, private_dirty, swap; /* for smaps */
+};
+bool mm_next_vma(struct mm *mm, uint64_t from, struct mm_vma_info *out);
+
+#endif
