@@ -23,13 +23,13 @@ struct cred {
     gid_t *groups; /* sorted, owned */
 };
 
-struct cred *cred_create_root(void); /* uid 0, every capability, no supplementary groups; NULL when out of memory */
+struct cred *cred_create_root(void);         /* uid 0, every capability, no supplementary groups; NULL when out of memory */
 struct cred *cred_dup(const struct cred *c); /* a private copy to edit; NULL when out of memory */
 struct cred *cred_get(struct cred *c);
 void cred_put(struct cred *c);
 /* Replaces the supplementary groups of an unpublished cred by a sorted copy; 0 or -ENOMEM. */
 int must_check cred_set_groups(struct cred *c, const gid_t *groups, size_t n);
-bool cred_has_cap(const struct cred *c, int cap); /* in the effective set */
+bool cred_has_cap(const struct cred *c, int cap);    /* in the effective set */
 bool cred_in_group(const struct cred *c, gid_t gid); /* fsgid or supplementary */
 
 #endif

@@ -45,8 +45,8 @@ struct mmap_extent {
 
 struct file_ops {
     /*
-     * Read or write at *pos and advance it. For streams (no FMODE_PSEEK) `pos` is to be ignored. Return bytes, 0 at end of file, or -errno.
-     * A write to O_APPEND files goes to the end and moves *pos there; the operation itself is atomic about it.
+     * Read or write at *pos and advance it. For streams (no FMODE_PSEEK) `pos` is to be ignored. Return bytes, 0 at end of
+     * file, or -errno. A write to O_APPEND files goes to the end and moves *pos there; the operation itself is atomic about it.
      */
     ssize_t (*read)(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos);
     ssize_t (*write)(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos);
@@ -60,41 +60,43 @@ struct file_ops {
     /* Asked once at mmap(2): may refuse (-ENODEV, -EACCES, -EPERM for seals). NULL: -ENODEV. */
     int (*mmap)(struct file *f, int prot, bool shared, uint64_t off, uint64_t len);
     /*
-     * Finds what backs [off, off+len), whose `off` is page aligned, for `access` (a PROT_* mask; PROT_WRITE only for shared writable mappings).
-     * The extent covers at least one page and may be shorter than asked. Beyond the end of file: -ENXIO (SIGBUS).
+     * Finds what backs [off, off+len), whose `off` is page aligned, for `access` (a PROT_* mask; PROT_WRITE only for shared
+     * writable mappings). The extent covers at least one page and may be shorter than asked. Beyond the end of file: -ENXIO
+     * (SIGBUS).
      */
     int (*map_extent)(struct file *f, uint64_t off, uint64_t len, int access, struct mmap_extent *out);
-    int (*set_flags)(struct file *f, int flags); /* asked before fcntl(F_SETFL) changes O_NONBLOCK, O_APPEND, O_DIRECT, O_ASYNC; NULL: fine */
-    int (*flush)(struct file *f, const struct vfs_caller *c); /* each close(2) of a descriptor */
-    void (*release)(struct file *f);                          /* last reference gone; frees f->priv */
+    int (*set_flags)(struct file *f,
+                     int flags); /* asked before fcntl(F_SETFL) changes O_NONBLOCK, O_APPEND, O_DIRECT, O_ASYNC; NULL: fine */
+    int (*flush)(struct file *f, const struct vfs_caller *c);   /* each close(2) of a descriptor */
+    void (*release)(struct file *f);                            /* last reference gone; frees f->priv */
     void (*show_fdinfo)(struct file *f, char *buf, size_t len); /* extra lines of /proc/PID/fdinfo/N */
 };
 
 enum fmode {
     FMODE_READ = 1,
     FMODE_WRITE = 2,
-    FMODE_LSEEK = 4,   /* has a position */
-    FMODE_PSEEK = 8,   /* pread and pwrite work */
-    FMODE_PATH = 16,   /* O_PATH */
-    FMODE_EXEC = 32,   /* opened for execve */
+    FMODE_LSEEK = 4,        /* has a position */
+    FMODE_PSEEK = 8,        /* pread and pwrite work */
+    FMODE_PATH = 16,        /* O_PATH */
+    FMODE_EXEC = 32,        /* opened for execve */
     FMODE_NOWAIT_HOST = 64, /* host descriptor behind it may block: the syscall layer must check poll first */
 };
 
 struct file {
     struct refcount ref;
     const struct file_ops *ops;
-    struct path path;    /* both NULL only while being built */
-    struct inode *inode; /* == path.dentry->inode at open time; referenced */
-    unsigned int mode;   /* FMODE_*; immutable after open */
-    atomic_int flags;    /* O_* as F_GETFL shows them */
+    struct path path;      /* both NULL only while being built */
+    struct inode *inode;   /* == path.dentry->inode at open time; referenced */
+    unsigned int mode;     /* FMODE_*; immutable after open */
+    atomic_int flags;      /* O_* as F_GETFL shows them */
     struct mutex pos_lock; /* held by read/write/lseek/getdents that use pos */
     loff_t pos GUARDED_BY(pos_lock);
-    struct waitq *wq; /* set by open, immutable afterwards; outlives the file's use */
+    struct waitq *wq;  /* set by open, immutable afterwards; outlives the file's use */
     struct mutex lock; /* guards owner and epitems */
     struct {
-        int type;      /* F_OWNER_* */
-        int32_t pid;   /* 0: none */
-        int signo;     /* F_SETSIG; 0: SIGIO */
+        int type;    /* F_OWNER_* */
+        int32_t pid; /* 0: none */
+        int signo;   /* F_SETSIG; 0: SIGIO */
         uid_t uid, euid;
     } owner GUARDED_BY(lock);
     struct list_head epitems GUARDED_BY(lock); /* epoll registrations of this file */
@@ -106,8 +108,8 @@ void file_put(struct file *f);
 uint32_t file_poll(struct file *f);
 
 /*
- * A file on an anonymous inode, as eventfd(2), epoll_create(2)... make: `name` is what /proc/PID/fd shows ("anon_inode:[name]").
- * Returns it with one reference, or -ENOMEM. On success the file owns `priv` through ops->release.
+ * A file on an anonymous inode, as eventfd(2), epoll_create(2)... make: `name` is what /proc/PID/fd shows
+ * ("anon_inode:[name]"). Returns it with one reference, or -ENOMEM. On success the file owns `priv` through ops->release.
  */
 int must_check file_create_anon(const char *name, const struct file_ops *ops, void *priv, int flags, unsigned int fmode,
                                 struct file **out);

@@ -16,7 +16,8 @@ struct fs_struct {
     struct mnt_namespace *ns GUARDED_BY(lock); /* referenced */
 };
 
-struct fs_struct *fs_struct_create(struct mnt_namespace *ns); /* root and cwd at the namespace's root; NULL when out of memory */
+struct fs_struct *
+fs_struct_create(struct mnt_namespace *ns); /* root and cwd at the namespace's root; NULL when out of memory */
 struct fs_struct *fs_struct_dup(struct fs_struct *fs);
 struct fs_struct *fs_struct_get(struct fs_struct *fs);
 void fs_struct_put(struct fs_struct *fs);

@@ -1,14 +1,14 @@
 /*
  * Inodes, dentries and superblocks: what a filesystem implements and what the path walk works on.
  *
- * The dentry cache is the tree of names. A dentry holds a reference on its parent and on its inode; a negative dentry (no inode)
- * remembers that a name does not exist. Filesystems whose contents change behind our back set SB_REVALIDATE and are asked
- * through d_revalidate.
+ * The dentry cache is the tree of names. A dentry holds a reference on its parent and on its inode; a negative dentry (no
+ * inode) remembers that a name does not exist. Filesystems whose contents change behind our back set SB_REVALIDATE and are
+ * asked through d_revalidate.
  *
  * Locks: inode->lock guards a directory's entries (taken by the VFS around lookup, create, unlink, rename: parent before child,
  * two directories in ancestor-first then address order under sb->rename_lock) and a file's metadata. Dentry links (parent,
- * children, name, inode) are guarded by the dcache lock inside vfs/dcache.c; a dentry's inode never changes from one inode to another
- * while it is hashed, so a walker that holds a reference may read it.
+ * children, name, inode) are guarded by the dcache lock inside vfs/dcache.c; a dentry's inode never changes from one inode to
+ * another while it is hashed, so a walker that holds a reference may read it.
  */
 #ifndef VFS_INODE_H
 #define VFS_INODE_H
@@ -35,12 +35,21 @@ struct iattr {
     loff_t size;
     struct timespec atime, mtime;
 };
-enum { ATTR_MODE = 1, ATTR_UID = 2, ATTR_GID = 4, ATTR_SIZE = 8, ATTR_ATIME = 16, ATTR_MTIME = 32, ATTR_ATIME_NOW = 64, ATTR_MTIME_NOW = 128 };
+enum {
+    ATTR_MODE = 1,
+    ATTR_UID = 2,
+    ATTR_GID = 4,
+    ATTR_SIZE = 8,
+    ATTR_ATIME = 16,
+    ATTR_MTIME = 32,
+    ATTR_ATIME_NOW = 64,
+    ATTR_MTIME_NOW = 128
+};
 
 struct inode_ops {
     /*
-     * Directories. Called with dir->lock held. `lookup` finds `d->name` and gives the dentry its inode with dentry_instantiate(),
-     * or leaves it negative; 0 or -errno. The others are called after permission checks, on a negative
+     * Directories. Called with dir->lock held. `lookup` finds `d->name` and gives the dentry its inode with
+     * dentry_instantiate(), or leaves it negative; 0 or -errno. The others are called after permission checks, on a negative
      * (create...) or positive (unlink...) dentry, and update it with dentry_instantiate() / the VFS unhashes it after success.
      */
     int (*lookup)(struct inode *dir, struct dentry *d);
@@ -73,7 +82,8 @@ struct inode_ops {
     ssize_t (*listxattr)(struct inode *inode, char *buf, size_t size);
     int (*removexattr)(struct inode *inode, const char *name);
 
-    /* Makes `f` (flags, mode, path and inode are set) usable: sets ops, priv, wq. -EAGAIN is allowed for FIFOs, see vfs/namei.h. */
+    /* Makes `f` (flags, mode, path and inode are set) usable: sets ops, priv, wq. -EAGAIN is allowed for FIFOs, see
+     * vfs/namei.h. */
     int (*open)(struct inode *inode, struct file *f, const struct vfs_caller *c);
 };
 
@@ -97,11 +107,11 @@ struct inode {
     void *priv; /* the filesystem's own */
     /* Things other modules hang on an inode; each manages its own pointer under `aux_lock`. */
     struct mutex aux_lock;
-    struct file_locks *locks GUARDED_BY(aux_lock);     /* flock, POSIX and OFD locks, leases: vfs/locks.c */
-    struct inotify_marks *marks GUARDED_BY(aux_lock);  /* vfs/inotify.c */
-    struct list_head mappings GUARDED_BY(aux_lock);    /* struct inode_mapping */
-    void *sock GUARDED_BY(aux_lock);                   /* bound unix socket: sentry/socket/unix */
-    void *pipe GUARDED_BY(aux_lock);                   /* FIFO: vfs/pipe */
+    struct file_locks *locks GUARDED_BY(aux_lock);    /* flock, POSIX and OFD locks, leases: vfs/locks.c */
+    struct inotify_marks *marks GUARDED_BY(aux_lock); /* vfs/inotify.c */
+    struct list_head mappings GUARDED_BY(aux_lock);   /* struct inode_mapping */
+    void *sock GUARDED_BY(aux_lock);                  /* bound unix socket: sentry/socket/unix */
+    void *pipe GUARDED_BY(aux_lock);                  /* FIFO: vfs/pipe */
     atomic_int write_count; /* > 0: open for writing n times; < 0: denied (running executable): ETXTBSY */
 };
 
@@ -131,9 +141,9 @@ struct super_block {
     const struct super_ops *ops;
     const char *fstype; /* "tmpfs"; static */
     unsigned long magic;
-    unsigned int flags; /* SB_* */
-    dev_t dev;          /* an anonymous device number, unique */
-    struct dentry *root; /* referenced; dropped by the last unmount */
+    unsigned int flags;       /* SB_* */
+    dev_t dev;                /* an anonymous device number, unique */
+    struct dentry *root;      /* referenced; dropped by the last unmount */
     struct mutex rename_lock; /* serialises cross-directory renames */
     atomic_ullong next_ino;
     unsigned int max_name; /* 255 */
@@ -149,7 +159,7 @@ struct dentry {
     char *name;            /* of name_len bytes, terminated; points at short_name or is owned */
     unsigned int name_len;
     uint32_t hash;
-    bool hashed;           /* findable; false after unlink */
+    bool hashed;            /* findable; false after unlink */
     unsigned int nr_mounts; /* > 0: something is mounted here in some namespace */
     struct dentry *hash_next;
     struct list_head child; /* in parent->children */
@@ -164,10 +174,12 @@ int must_check super_create(const char *fstype, const struct super_ops *ops, uns
 struct super_block *super_get(struct super_block *sb);
 void super_put(struct super_block *sb);
 /* A new inode with one reference, current times, nlink 1; NULL when out of memory. ino 0 takes the next number. */
-struct inode *inode_create(struct super_block *sb, const struct inode_ops *ops, uint64_t ino, mode_t mode, uid_t uid, gid_t gid);
+struct inode *inode_create(struct super_block *sb, const struct inode_ops *ops, uint64_t ino, mode_t mode, uid_t uid,
+                           gid_t gid);
 struct inode *inode_get(struct inode *inode);
 void inode_put(struct inode *inode);
-/* Owner and mode of a new file as Linux sets them: fsuid, fsgid or the set-group-ID directory's group. `mode` already had umask applied. */
+/* Owner and mode of a new file as Linux sets them: fsuid, fsgid or the set-group-ID directory's group. `mode` already had umask
+ * applied. */
 void inode_init_owner(struct inode *inode, const struct inode *dir, mode_t mode, const struct vfs_caller *c);
 void inode_touch(struct inode *inode, bool mtime, bool ctime); /* sets to now */
 int generic_permission(struct inode *inode, const struct cred *cred, int mask);
@@ -177,10 +189,11 @@ int generic_setattr(struct inode *inode, const struct iattr *attr);
 /* Dentries. */
 struct dentry *dentry_get(struct dentry *d);
 void dentry_put(struct dentry *d);
-struct dentry *dentry_create_root(struct inode *inode); /* consumes the inode reference; NULL when out of memory */
+struct dentry *dentry_create_root(struct inode *inode);         /* consumes the inode reference; NULL when out of memory */
 void dentry_instantiate(struct dentry *d, struct inode *inode); /* consumes the inode reference */
 /*
- * The child `name`, from the cache or the filesystem, referenced; negative if it does not exist. Takes dir->inode->lock when it has to ask.
+ * The child `name`, from the cache or the filesystem, referenced; negative if it does not exist. Takes dir->inode->lock when it
+ * has to ask.
  */
 int must_check dentry_lookup(struct dentry *dir, const char *name, size_t len, struct dentry **out);
 void dentry_unhash(struct dentry *d); /* removed from its directory: no walk finds it again */

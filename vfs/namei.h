@@ -1,6 +1,6 @@
 /*
- * Path resolution and the operations on names. All take a path relative to `dir` (a directory; NULL: the caller's cwd) and follow Linux's path_resolution(7);
- * `flags` are AT_* ones. Names are host memory, already fetched and bounded by PATH_MAX.
+ * Path resolution and the operations on names. All take a path relative to `dir` (a directory; NULL: the caller's cwd) and
+ * follow Linux's path_resolution(7); `flags` are AT_* ones. Names are host memory, already fetched and bounded by PATH_MAX.
  */
 #ifndef VFS_NAMEI_H
 #define VFS_NAMEI_H
@@ -23,8 +23,8 @@ int must_check vfs_lookup(const struct vfs_caller *c, const struct path *dir, co
                           uint64_t resolve, struct path *out);
 
 /*
- * open(2). `how` as in openat2, already validated. -EAGAIN with *out set means that a FIFO waits for its other end: wait on (*out)->wq and call
- * fifo_open_wait() until it is ready (vfs/pipe.h).
+ * open(2). `how` as in openat2, already validated. -EAGAIN with *out set means that a FIFO waits for its other end: wait on
+ * (*out)->wq and call fifo_open_wait() until it is ready (vfs/pipe.h).
  */
 int must_check vfs_open(const struct vfs_caller *c, const struct path *dir, const char *name, const struct open_how *how,
                         struct file **out);
@@ -42,7 +42,8 @@ int vfs_rename(const struct vfs_caller *c, const struct path *old_dir, const cha
                const char *new_name, unsigned int flags);
 ssize_t vfs_readlink(const struct vfs_caller *c, const struct path *p, char *buf, size_t len);
 int vfs_getattr(const struct path *p, unsigned int mask, struct statx *out);
-int vfs_setattr(const struct vfs_caller *c, const struct path *p, const struct iattr *attr); /* with chmod/chown/utime's permission rules */
+int vfs_setattr(const struct vfs_caller *c, const struct path *p,
+                const struct iattr *attr); /* with chmod/chown/utime's permission rules */
 int vfs_truncate(const struct vfs_caller *c, const struct path *p, loff_t size);
 int vfs_ftruncate(const struct vfs_caller *c, struct file *f, loff_t size);
 int vfs_access(const struct vfs_caller *c, const struct path *p, int mask);
@@ -51,8 +52,8 @@ int vfs_statfs(const struct path *p, struct statfs *out);
 int must_check vfs_bind_socket(const struct vfs_caller *c, const char *name, mode_t mode, struct path *out);
 
 /*
- * The absolute name of `p` as seen from `root`, "(unreachable)/..." if it is not below it, with " (deleted)" when unlinked and `mark_deleted`.
- * Written at the start of buf, terminated; the length without the NUL or -ENAMETOOLONG.
+ * The absolute name of `p` as seen from `root`, "(unreachable)/..." if it is not below it, with " (deleted)" when unlinked and
+ * `mark_deleted`. Written at the start of buf, terminated; the length without the NUL or -ENAMETOOLONG.
  */
 ssize_t vfs_path_name(const struct path *p, const struct path *root, char *buf, size_t len, bool mark_deleted);
 

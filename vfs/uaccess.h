@@ -1,6 +1,6 @@
 /*
- * How VFS code reaches guest memory without knowing the memory manager: who calls (struct vfs_caller) and byte streams to and from
- * it (struct uio).
+ * How VFS code reaches guest memory without knowing the memory manager: who calls (struct vfs_caller) and byte streams to and
+ * from it (struct uio).
  */
 #ifndef VFS_UACCESS_H
 #define VFS_UACCESS_H
@@ -53,11 +53,12 @@ struct uio {
 struct uio_ops {
     ssize_t (*copy_to)(struct uio *uio, const void *src, size_t n);
     ssize_t (*copy_from)(struct uio *uio, void *dst, size_t n);
-    ssize_t (*with_iovec)(struct uio *uio, bool writable, size_t max,
-                          ssize_t (*fn)(void *arg, const struct iovec *iov, int nr), void *arg);
+    ssize_t (*with_iovec)(struct uio *uio, bool writable, size_t max, ssize_t (*fn)(void *arg, const struct iovec *iov, int nr),
+                          void *arg);
 };
 
-/* Into the reader's memory / out of the writer's memory: min(n, resid) bytes; the count copied, or -EFAULT when none could be. */
+/* Into the reader's memory / out of the writer's memory: min(n, resid) bytes; the count copied, or -EFAULT when none could be.
+ */
 static inline ssize_t uio_copy_to(struct uio *uio, const void *src, size_t n)
 {
     return uio->ops->copy_to(uio, src, n);
