@@ -52,9 +52,10 @@ struct kernel {
 
     int64_t boot_monotonic_ns; /* host CLOCK_MONOTONIC at boot: btime, starttime, CLOCK_BOOTTIME */
     atomic_ullong nr_forks, nr_syscalls, nr_switches;
-    unsigned int nr_cpus; /* that guests see */
-    uint64_t total_ram;   /* that guests see, bytes */
-    bool strace;          /* log every call, decoded */
+    unsigned int nr_cpus;            /* that guests see */
+    uint64_t total_ram;              /* that guests see, bytes */
+    bool strace;                     /* log every call, decoded */
+    atomic_ullong unserved_calls[8]; /* bit per call that sys_ni() has logged */
 
     /* Told when the first container's init has exited: wait status. Set by boot. */
     void (*init_exited)(struct kernel *k, int wstatus);
