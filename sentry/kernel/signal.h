@@ -74,6 +74,13 @@ int signal_send_tgroup(struct tgroup *tg, const ksiginfo *info);
 int signal_send_pgrp(struct task *sender_or_null, pid_t pgid, const ksiginfo *info);
 /* A fault of the task itself: cannot be blocked or ignored. */
 void signal_force(struct task *t, const ksiginfo *info);
+/*
+ * POSIX timers: queues the timer's own preallocated entry (q->timer is set, q->info filled), for one thread or, with `t` NULL,
+ * for the process. 0: queued; 1: still queued from before (an overrun); 2: not queued because the signal is ignored; -ESRCH:
+ * exited. A dequeued entry is not freed: after unlinking it and without siglock, posix_timer_dequeued() is called; when pending
+ * signals are thrown away (SIG_IGN, exit), posix_timer_dropped(). See sentry/kernel/clock.h.
+ */
+int signal_queue_timer(struct tgroup *tg, struct task *t, struct ksigqueue *q);
 bool signal_may_send(const struct task *from, const struct task *to, int signo); /* kill(2)'s permission rule */
 bool signal_pending(
     const struct task *t); /* is there one that the task must act on now? Lock-free hint that never misses one sent before */

@@ -25,6 +25,7 @@
 struct mm;
 struct mm_limits;
 struct posix_timers;
+struct sem_undo_list;
 struct session;
 struct tty;
 
@@ -67,8 +68,10 @@ struct task {
     struct {
         guest_addr area;
         uint32_t len, sig, flags;
+        bool resume; /* set whenever the task has slept in task_block(): rseq_resume() is due, see sentry/kernel/rseq.h */
     } rseq;
-    ksigset saved_mask; /* sigsuspend, ppoll...: restored after delivery */
+    struct sem_undo_list *sem_undo; /* System V semaphore adjustments, see sentry/kernel/ipc.h */
+    ksigset saved_mask;             /* sigsuspend, ppoll...: restored after delivery */
     bool restore_mask;
     void *fp_inherit; /* FP state to start with (clone), freed by the new thread */
     unsigned int last_cpu;
@@ -87,8 +90,9 @@ struct task {
     int pdeath_signal;
 
     /* Blocking. */
-    atomic_uint wake_seq; /* host futex word of task_block() */
-    atomic_int state;     /* enum task_state, for /proc and ps */
+    atomic_uint wake_seq;  /* host futex word of task_block() */
+    atomic_int state;      /* enum task_state, for /proc and ps */
+    atomic_uint guest_seq; /* odd while the thread is in platform_run(): stored (seq_cst) by the run loop, read by membarrier */
 
     /* Guarded by k->tasks_lock. */
     struct list_head thread_node; /* in tg->threads */
@@ -105,11 +109,6 @@ struct task {
     unsigned long personality, timer_slack_ns;
     pthread_t thread;
     void *wait_data; /* private to what the task waits in (futex, wait4) */
-};
-
-struct itimer {
-    int64_t value_deadline_ns, interval_ns;
-    struct ktimer *timer;
 };
 
 struct tgroup {
@@ -144,8 +143,8 @@ struct tgroup {
     int stop_signo;
     int wait_stop_code, wait_continued; /* what wait4(WUNTRACED|WCONTINUED) may still report */
     struct rlimit64 rlimits[KERNEL_NR_RLIMITS];
-    struct itimer itimer_real, itimer_virtual, itimer_prof;
-    struct posix_timers *timers;
+    struct posix_timers *timers;  /* itimers and POSIX timers, see sentry/kernel/clock.h; NULL until the first is made */
+    atomic_bool cpu_timers_armed; /* a timer on a CPU clock or RLIMIT_CPU is set: the run loop calls cpu_timers_check() */
     int oom_score_adj, dumpable;
     unsigned int nr_queued_signals;
     atomic_ullong io_rchar, io_wchar, io_syscr, io_syscw;

@@ -1,0 +1,85 @@
+/*
+ * Clocks, CPU times and the timers that run on them.
+ *
+ * Wall clocks are the host's. CLOCK_BOOTTIME and CLOCK_MONOTONIC are the host's CLOCK_MONOTONIC and CLOCK_BOOTTIME, as in a
+ * container. CPU clocks count what the guest's code used on a CPU (user) and what the sentry used on its behalf (system).
+ */
+#ifndef SENTRY_KERNEL_CLOCK_H
+#define SENTRY_KERNEL_CLOCK_H
+
+#include "lib/compiler.h"
+#include "lib/guest_addr.h"
+#include "sentry/kernel/signal.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct kernel;
+struct ksigqueue;
+struct task;
+struct tgroup;
+
+#define NSEC_PER_SEC 1000000000LL
+
+/* Times in nanoseconds. */
+struct cputime {
+    int64_t user, system;
+};
+/* What a thread, or all threads dead and alive of a process, have used so far. Any thread may ask. */
+struct cputime task_cputime(struct task *t);
+struct cputime tgroup_cputime(struct tgroup *tg);
+/* All exited and waited-for descendants of a process. Takes tasks_lock. */
+struct cputime tgroup_children_cputime(struct tgroup *tg);
+
+/* Reads a clock as seen by `t`, dynamic CPU clocks included: 0, or -EINVAL. */
+int must_check kclock_get(struct task *t, clockid_t clock, int64_t *ns);
+/* A deadline on a wall clock (absolute, or relative to now) as CLOCK_MONOTONIC time, saturating. */
+int64_t kclock_to_monotonic(clockid_t clock, int64_t ns, bool absolute);
+
+/* struct timespec and timeval between ns and guest memory. Reading refuses (-EINVAL) negative and unnormalised values and
+ * saturates at INT64_MAX. */
+int must_check timespec_in(struct task *t, guest_addr a, int64_t *ns);
+int must_check timespec_out(struct task *t, guest_addr a, int64_t ns);
+int must_check timeval_in(struct task *t, guest_addr a, int64_t *ns);
+int must_check timeval_out(struct task *t, guest_addr a, int64_t ns);
+
+/*
+ * Life of a process's timers, for fork, exec and exit.
+ *
+ * tgroup_timers_init(): a new process has none (fork does not inherit). tgroup_timers_exec(): POSIX timers go, itimers stay.
+ * tgroup_timers_exit(): all go; called once when the last thread has exited, without locks. task_timers_exit(): timers that
+ * measure this thread stop.
+ */
+void tgroup_timers_init(struct tgroup *tg);
+void tgroup_timers_exec(struct tgroup *tg);
+void tgroup_timers_exit(struct tgroup *tg);
+
+/*
+ * CPU timers (ITIMER_VIRTUAL, ITIMER_PROF, POSIX timers on CPU clocks, RLIMIT_CPU). While any is armed in a process, its tasks
+ * are made to leave the guest from time to time, and the run loop calls cpu_timers_check() after each return from the guest for
+ * which task->tg->cpu_timers_armed is true. Without locks.
+ */
+void cpu_timers_check(struct task *t);
+/* RLIMIT_CPU of the process has changed (setrlimit, fork, exec). Without siglock. */
+void cpu_timers_rlimit_changed(struct tgroup *tg);
+
+/*
+ * A POSIX timer's signal has been taken from the queue (any form: delivery, sigwait, signalfd): fills si_overrun and re-arms.
+ * `timer` is ksigqueue->timer. Called without siglock, before the siginfo reaches the guest. `info` is the copy to be
+ * delivered.
+ */
+void posix_timer_dequeued(struct tgroup *tg, void *timer, ksiginfo *info);
+/* Such an entry was thrown away instead. May be called with siglock held. */
+void posix_timer_dropped(void *timer);
+
+/* What /proc/stat shows, in nanoseconds summed over guest CPUs. */
+struct kernel_cpu_stat {
+    int64_t user, system, idle;
+    uint64_t context_switches, forks;
+    unsigned int nr_running, nr_blocked;
+    int64_t btime; /* seconds since 1970 */
+};
+void kernel_cpu_stat(struct kernel *k, struct kernel_cpu_stat *out);
+
+#endif
