@@ -20,8 +20,9 @@
 #define THREAD_ATTR(x)
 #endif
 #define CAPABILITY(name)          THREAD_ATTR(capability(name))
-#define GUARDED_BY(x)             THREAD_ATTR(guarded_by(x))
-#define PT_GUARDED_BY(x)          THREAD_ATTR(pt_guarded_by(x))
+/* In C, clang (before 20) cannot resolve a field's name in its struct's own attributes: these two are documentation. */
+#define GUARDED_BY(x)
+#define PT_GUARDED_BY(x)
 #define REQUIRES(...)             THREAD_ATTR(requires_capability(__VA_ARGS__))
 #define REQUIRES_SHARED(...)      THREAD_ATTR(requires_shared_capability(__VA_ARGS__))
 #define ACQUIRE(...)              THREAD_ATTR(acquire_capability(__VA_ARGS__))
