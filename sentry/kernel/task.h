@@ -22,6 +22,7 @@
 
 #include <sys/resource.h>
 
+struct futex_waiter;
 struct mm;
 struct mm_limits;
 struct posix_timers;
@@ -70,6 +71,8 @@ struct task {
         uint32_t len, sig, flags;
         bool resume; /* set whenever the task has slept in task_block(): rseq_resume() is due, see sentry/kernel/rseq.h */
     } rseq;
+    struct futex_waiter *pi_blocked_on; /* the futex table's, like the next: see sentry/kernel/futex_pi.c */
+    bool futex_dead;
     struct sem_undo_list *sem_undo; /* System V semaphore adjustments, see sentry/kernel/ipc.h */
     ksigset saved_mask;             /* sigsuspend, ppoll...: restored after delivery */
     bool restore_mask;
