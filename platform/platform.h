@@ -129,7 +129,8 @@ int must_check platform_as_apply(struct platform_as *as, const struct platform_o
 /* Makes a context for the calling thread, with the FP state that Linux gives a fresh program. */
 int must_check platform_context_create(struct platform *p, struct platform_context **out);
 void platform_context_destroy(struct platform_context *ctx);
-/* Tells what the guest may learn without asking. Owner thread only. */
+/* Tells what the guest may learn without asking; NULL: nothing, every call must come to the sentry (a seccomp filter watches).
+ * Owner thread only. */
 void platform_set_answers(struct platform_context *ctx, const struct platform_answers *answers);
 /*
  * Runs until the next event. `as` may differ from the one of the last call (exec). Returns 0 and fills `ev`, or a negative

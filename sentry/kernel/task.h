@@ -25,10 +25,12 @@
 struct futex_waiter;
 struct mm;
 struct mm_limits;
+struct pgrp;
+struct pid;
 struct posix_timers;
+struct seccomp_filter;
 struct sem_undo_list;
 struct session;
-struct tty;
 
 #define TASK_COMM_LEN     16
 #define KERNEL_NR_RLIMITS 16
@@ -56,6 +58,7 @@ struct task {
     struct refcount ref;
     struct kernel *k;  /* immutable */
     pid_t tid;         /* immutable but for exec of a non-leader, which takes the leader's under tasks_lock */
+    struct pid *pid;   /* the same as a struct pid, referenced */
     struct tgroup *tg; /* immutable; referenced */
 
     /* Exclusive to the task's thread. */
@@ -78,6 +81,15 @@ struct task {
     bool restore_mask;
     void *fp_inherit; /* FP state to start with (clone), freed by the new thread */
     unsigned int last_cpu;
+    bool exit_requested; /* exit_code is set: the run loop ends the thread */
+    struct {
+        uint64_t addr; /* of the last fault, for the signal frame: cr2, trap number, error code */
+        uint32_t trapno, error_code;
+    } fault;
+    struct task *vfork_parent;      /* waits until this task gives up its mm; referenced */
+    int seccomp_mode;               /* SECCOMP_MODE_*; 0: calls are not filtered */
+    struct seccomp_filter *seccomp; /* the newest filter; referenced */
+    bool no_tsc;                    /* PR_SET_TSC's answer only */
 
     /* Pointers that only the task itself replaces; others read them under tg->siglock, and take a reference. */
     struct mm *mm; /* NULL after exit */
@@ -90,17 +102,22 @@ struct task {
     struct ksigpending pending;
     stack_t altstack;       /* exclusive; ss_sp is a guest address */
     atomic_bool sigpending; /* something to do before going back to the guest (TIF_SIGPENDING) */
+    atomic_bool fatal;      /* SIGKILL is pending or the process is exiting: task_block_killable() ends */
+    bool stop_wanted;       /* must take part in the group stop */
+    bool in_stop;           /* sleeps in the group stop */
     int pdeath_signal;
 
     /* Blocking. */
-    atomic_uint wake_seq;  /* host futex word of task_block() */
-    atomic_int state;      /* enum task_state, for /proc and ps */
+    atomic_uint wake_seq;    /* host futex word of task_block(), see wait.c */
+    atomic_bool mm_released; /* the vfork parent may go on */
+    atomic_int state;        /* enum task_state, for /proc and ps */
     atomic_uint guest_seq; /* odd while the thread is in platform_run(): stored (seq_cst) by the run loop, read by membarrier */
 
     /* Guarded by k->tasks_lock. */
-    struct list_head thread_node; /* in tg->threads */
-    bool exiting;
-    int exit_code; /* wait status form */
+    struct list_head thread_node; /* in tg->threads; changed with siglock held too, so either lock lets one walk the list */
+    bool exiting;                 /* exit has begun; set under siglock too */
+    bool times_folded;            /* its CPU times are in tg->dead_threads now */
+    int exit_code;                /* wait status form */
 
     atomic_ullong nr_syscalls, nr_voluntary_switches, nr_involuntary_switches;
     uint64_t start_ns;          /* monotonic */
@@ -125,13 +142,19 @@ struct tgroup {
     struct task *leader;
     struct tgroup *parent; /* NULL for init */
     struct list_head children, sibling;
-    struct pgrp *pgrp;
-    struct session *session;
-    struct waitq child_wait; /* waiters in wait4/waitid of this process */
-    bool is_subreaper, has_execed;
+    struct pid *pid;            /* the tgid's; referenced, immutable */
+    pid_t parent_tid;           /* the thread of `parent` whose child this is: __WNOTHREAD, PR_SET_PDEATHSIG */
+    struct pgrp *pgrp;          /* referenced */
+    struct list_head pgrp_node; /* in pgrp->members */
+    struct session *session;    /* == pgrp->session; not referenced by itself */
+    struct waitq child_wait;    /* waiters in wait4/waitid of this process */
+    bool is_subreaper, has_child_subreaper, has_execed;
     int exit_signal; /* SIGCHLD or what clone asked for */
     int exit_code;   /* wait status, valid once zombie */
     bool zombie;
+    bool reaped;                                                         /* someone waited for it, or nobody ever will */
+    void (*exited)(struct kernel *k, pid_t pid, int wstatus, void *arg); /* see boot.h */
+    void *exited_arg;
     struct rusage dead_threads, dead_children; /* accumulated */
 
     /* Guarded by siglock. */
@@ -141,9 +164,12 @@ struct tgroup {
     struct waitq signalfd_wq; /* told of each signal sent to any thread of the process */
     bool group_exit;          /* everyone must go; group_exit_code says how */
     int group_exit_code;
-    struct task *group_exec; /* the thread that waits for all others to die */
-    bool stopped;            /* job control */
-    int stop_signo;
+    struct task *group_exec;            /* the thread that waits for all others to die */
+    bool unkillable;                    /* pid 1: default actions of signals from inside do not reach it */
+    bool stopped;                       /* job control: all threads have stopped */
+    int stop_signo;                     /* of the group stop under way or reached; 0: none */
+    unsigned int stop_count;            /* threads that have still to stop */
+    int cld_pending;                    /* CLD_STOPPED or CLD_CONTINUED that the parent must still be told; 0: none */
     int wait_stop_code, wait_continued; /* what wait4(WUNTRACED|WCONTINUED) may still report */
     struct rlimit64 rlimits[KERNEL_NR_RLIMITS];
     struct posix_timers *timers;  /* itimers and POSIX timers, see sentry/kernel/clock.h; NULL until the first is made */
