@@ -39,6 +39,8 @@ void memfile_put(struct memfile *mf, uint64_t off, uint64_t len);
 bool memfile_exclusive(struct memfile *mf, uint64_t off);
 /* Where the sentry sees `off`; the whole file is contiguous. Valid while a reference is held. */
 void *memfile_ptr(struct memfile *mf, uint64_t off);
+/* Gives the few freed pages that are kept for the next allocation back to the host, when the sandbox falls idle. */
+void memfile_trim(struct memfile *mf);
 /* Bytes now referenced by someone. */
 uint64_t memfile_used(struct memfile *mf);
 

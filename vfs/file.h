@@ -114,6 +114,24 @@ uint32_t file_poll(struct file *f);
 int must_check file_create_anon(const char *name, const struct file_ops *ops, void *priv, int flags, unsigned int fmode,
                                 struct file **out);
 
+/*
+ * The same on an inode of the caller's (pipe:[n], socket:[n], memfd), whose reference it consumes even on failure. The dentry
+ * gets `name`.
+ */
+int must_check file_create_on_inode(struct inode *inode, const char *name, const struct file_ops *ops, void *priv, int flags,
+                                    unsigned int fmode, struct file **out);
+
+/*
+ * What read(2) and write(2) do below the descriptor: mode checks, the operation, access time, set-ID clearing, inotify. `pos` is
+ * the caller's; the append position and RLIMIT_FSIZE are handled.
+ */
+ssize_t vfs_read(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos);
+ssize_t vfs_write(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos);
+loff_t vfs_llseek(struct file *f, loff_t off, int whence); /* takes pos_lock */
+int vfs_fsync(struct file *f, bool datasync);
+int vfs_fallocate(struct file *f, const struct vfs_caller *c, int mode, loff_t off, loff_t len);
+int vfs_iterate(struct file *f, const struct vfs_caller *c, struct dir_context *dc); /* dc->pos is the caller's */
+
 /* Reads or writes host memory at *pos, for the sentry's own use (exec, coredump, tests). Bytes or -errno. */
 ssize_t file_read_host(struct file *f, const struct vfs_caller *c, void *buf, size_t n, loff_t *pos);
 ssize_t file_write_host(struct file *f, const struct vfs_caller *c, const void *buf, size_t n, loff_t *pos);

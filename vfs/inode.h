@@ -134,10 +134,18 @@ struct super_ops {
     void (*show_options)(struct super_block *sb, char *buf, size_t len); /* ",size=64k" for /proc/mounts */
 };
 
-enum { SB_RDONLY = 1, SB_REVALIDATE = 2, SB_NOCACHE_NEGATIVE = 4, SB_KERNEL = 8 /* internal: pipes, sockets, anon inodes */ };
+enum {
+    SB_RDONLY = 1,
+    SB_REVALIDATE = 2,
+    SB_NOCACHE_NEGATIVE = 4,
+    SB_KERNEL = 8,     /* internal: pipes, sockets, anon inodes; path names are the dentry's name alone */
+    SB_NOATIME = 16,   /* the filesystem keeps access times itself */
+    SB_HOSTTIMES = 32, /* the host sets mtime and ctime on write; the VFS does not */
+};
 
 struct super_block {
-    struct refcount ref;
+    struct refcount ref;  /* users: mounts, layers of an overlay, who makes it; the last put tears the tree down */
+    struct refcount weak; /* the memory: inodes and the users together */
     const struct super_ops *ops;
     const char *fstype; /* "tmpfs"; static */
     unsigned long magic;
@@ -148,7 +156,9 @@ struct super_block {
     atomic_ullong next_ino;
     unsigned int max_name; /* 255 */
     void *priv;
-    struct memfile *mf; /* for those that keep data in memory */
+    struct memfile *mf;      /* for those that keep data in memory */
+    struct dcache *dcache;   /* vfs/dcache.c */
+    atomic_uint nr_watches;  /* inotify watches on inodes of it: lets events on unwatched trees cost one load */
 };
 
 struct dentry {
@@ -165,6 +175,9 @@ struct dentry {
     struct list_head child; /* in parent->children */
     struct list_head children;
     struct list_head lru; /* unreferenced dentries that are kept for the next walk */
+    bool pinned;          /* has a reference of its own, because the dentry is the only place where the name is kept */
+    uint64_t cookie;      /* readdir position in the parent; children are in order of it */
+    uint64_t next_cookie; /* of the next child */
     void *priv;
     char short_name[40];
 };
@@ -198,8 +211,44 @@ void dentry_instantiate(struct dentry *d, struct inode *inode); /* consumes the 
 int must_check dentry_lookup(struct dentry *dir, const char *name, size_t len, struct dentry **out);
 void dentry_unhash(struct dentry *d); /* removed from its directory: no walk finds it again */
 
-/* Ready-made pieces for filesystems whose tree lives in the dentry cache itself (tmpfs, proc, dev): vfs/libfs.c. */
+/* As dentry_lookup(), for one who holds dir->inode->lock. */
+int must_check dentry_lookup_locked(struct dentry *dir, const char *name, size_t len, struct dentry **out);
+/* The parent, referenced (itself for a root). */
+struct dentry *dentry_get_parent(struct dentry *d);
+/* Copies the name (truncated to len - 1); stable against renames. */
+void dentry_copy_name(struct dentry *d, char *buf, size_t len);
+/* Keeps a dentry in the cache although nobody uses it / lets it go. Both idempotent. */
+void dentry_pin(struct dentry *d);
+void dentry_unpin(struct dentry *d);
+static inline struct inode *dentry_inode(const struct dentry *d)
+{
+    return __atomic_load_n(&d->inode, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Ready-made pieces for filesystems whose tree lives in the dentry cache itself (tmpfs, proc, dev): vfs/libfs.c. Their names
+ * are pinned dentries; what is not there does not exist.
+ */
 int simple_dir_open(struct inode *inode, struct file *f, const struct vfs_caller *c);
+int simple_lookup(struct inode *dir, struct dentry *d); /* leaves it negative */
+bool simple_empty(struct dentry *d);                    /* no positive children */
+/*
+ * Adds a pinned child to `dir`, for trees that the sentry builds. Consumes the inode reference, also on failure. Returns the
+ * dentry, not referenced for the caller (the pin keeps it), or NULL (-ENOMEM, or the name exists).
+ */
+struct dentry *simple_add_child(struct dentry *dir, const char *name, struct inode *inode);
+/* Removes what simple_add_child() added, with all below it. */
+void simple_remove_child(struct dentry *d);
+
+/*
+ * FIFOs, sockets, character and block devices behave the same on every filesystem: their open goes here (an inode_ops.open that
+ * is not the filesystem's business). The VFS calls it itself for such inodes when inode_ops.open is NULL.
+ */
+int special_open(struct inode *inode, struct file *f, const struct vfs_caller *c);
+typedef int special_open_fn(struct inode *inode, struct file *f, const struct vfs_caller *c);
+/* Says who opens devices `rdev` with this major number (type S_IFCHR or S_IFBLK), or FIFOs (S_IFIFO, major 0). At boot. */
+void special_register(mode_t type, unsigned int major_nr, special_open_fn *fn);
+
 ssize_t generic_getxattr_none(struct inode *inode, const char *name, void *buf, size_t size);
 
 #endif

@@ -1,0 +1,242 @@
+/*
+ * The memory file: see memfile.h for what it is.
+ *
+ * Free pages are of two kinds. Clean ones are holes of the memfd (never touched, or punched out): they read as zero, cost no
+ * memory, and live in a buddy allocator. Dirty ones were freed a moment ago and still have their host page: a bounded stack of
+ * them serves single-page allocations, where clearing 4 KiB that is mapped already beats a host page fault several times over.
+ * When the stack is full its older half is punched out, sorted so that neighbours go in one call. Long runs skip the stack.
+ *
+ * Reference counts are an array of 32-bit atomics, one a page, that is itself mapped lazily.
+ */
+#include "lib/memfile.h"
+
+#include "lib/lock.h"
+#include "lib/page_buddy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define DIRTY_MAX   512 /* 2 MiB that an idle sandbox may hold on to */
+#define DIRTY_BATCH (DIRTY_MAX / 2)
+#define DIRTY_RUN   32 /* runs of more pages than this are punched at once */
+
+struct memfile {
+    int fd;                /* immutable, like base, limit, refs */
+    uint8_t *base;         /* the whole file, mapped shared */
+    uint64_t limit;        /* bytes */
+    atomic_uint *refs;     /* per page */
+    atomic_ullong nr_used; /* pages with references */
+    struct mutex lock;
+    struct page_buddy clean GUARDED_BY(lock);
+    uint32_t dirty[DIRTY_MAX] GUARDED_BY(lock); /* the oldest first */
+    unsigned int nr_dirty GUARDED_BY(lock);
+};
+
+int memfile_create(uint64_t limit, struct memfile **out)
+{
+    int err = -ENOMEM;
+    limit &= ~(MEMFILE_PAGE - 1);
+    if (limit == 0 || limit / MEMFILE_PAGE > 1U << 31)
+        return -EINVAL;
+
+    struct memfile *mf = calloc(1, sizeof(*mf));
+    if (!mf)
+        return -ENOMEM;
+    mf->limit = limit;
+    mf->base = MAP_FAILED;
+    mf->refs = MAP_FAILED;
+    mutex_init(&mf->lock);
+    mf->fd = memfd_create("guest-memory", MFD_CLOEXEC);
+    if (mf->fd < 0 || ftruncate(mf->fd, (off_t)limit) < 0) {
+        err = -errno;
+        goto fail;
+    }
+    mf->base = mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mf->fd, 0);
+    mf->refs = mmap(NULL, limit / MEMFILE_PAGE * sizeof(*mf->refs), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mf->base == MAP_FAILED || (void *)mf->refs == MAP_FAILED)
+        goto fail;
+    /* Guest memory does not belong in a core dump of the sentry, nor in children it may fork. */
+    madvise(mf->base, limit, MADV_DONTDUMP);
+    mutex_lock(&mf->lock);
+    err = page_buddy_init(&mf->clean, (uint32_t)(limit / MEMFILE_PAGE));
+    mutex_unlock(&mf->lock);
+    if (err < 0)
+        goto fail;
+    *out = mf;
+    return 0;
+fail:
+    memfile_destroy(mf);
+    return err;
+}
+
+void memfile_destroy(struct memfile *mf) NO_THREAD_SAFETY_ANALYSIS /* nobody else has it */
+{
+    page_buddy_fini(&mf->clean);
+    if (mf->base != MAP_FAILED)
+        munmap(mf->base, mf->limit);
+    if ((void *)mf->refs != MAP_FAILED)
+        munmap(mf->refs, mf->limit / MEMFILE_PAGE * sizeof(*mf->refs));
+    if (mf->fd >= 0)
+        close(mf->fd);
+    mutex_fini(&mf->lock);
+    free(mf);
+}
+
+int memfile_fd(const struct memfile *mf)
+{
+    return mf->fd;
+}
+
+void *memfile_ptr(struct memfile *mf, uint64_t off)
+{
+    return mf->base + off;
+}
+
+uint64_t memfile_used(struct memfile *mf)
+{
+    return atomic_load_explicit(&mf->nr_used, memory_order_relaxed) * MEMFILE_PAGE;
+}
+
+static int compare_pages(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Gives pages that no list holds back to the host, then to the buddy allocator. */
+static void punch(struct memfile *mf, uint32_t first, uint32_t n)
+{
+    off_t off = (off_t)(first * MEMFILE_PAGE);
+    off_t len = (off_t)(n * MEMFILE_PAGE);
+    if (fallocate(mf->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len) < 0)
+        memset(mf->base + off, 0, (size_t)len); /* never seen to fail on a memfd; the clean list must be zero */
+    mutex_lock(&mf->lock);
+    page_buddy_free(&mf->clean, first, n);
+    mutex_unlock(&mf->lock);
+}
+
+static void punch_all(struct memfile *mf, uint32_t *pages, unsigned int n)
+{
+    qsort(pages, n, sizeof(*pages), compare_pages);
+    for (unsigned int i = 0, run; i < n; i += run) {
+        for (run = 1; i + run < n && pages[i + run] == pages[i] + run; run++)
+            ;
+        punch(mf, pages[i], run);
+    }
+}
+
+/* Takes the `max` oldest dirty pages off the stack. */
+static unsigned int dirty_take_oldest(struct memfile *mf, uint32_t *pages, unsigned int max) REQUIRES(&mf->lock)
+{
+    unsigned int n = mf->nr_dirty < max ? mf->nr_dirty : max;
+    memcpy(pages, mf->dirty, n * sizeof(*pages));
+    mf->nr_dirty -= n;
+    memmove(mf->dirty, mf->dirty + n, mf->nr_dirty * sizeof(*pages));
+    return n;
+}
+
+void memfile_trim(struct memfile *mf)
+{
+    uint32_t pages[DIRTY_MAX];
+    mutex_lock(&mf->lock);
+    unsigned int n = dirty_take_oldest(mf, pages, DIRTY_MAX);
+    mutex_unlock(&mf->lock);
+    punch_all(mf, pages, n);
+}
+
+static void free_run(struct memfile *mf, uint32_t first, uint32_t n)
+{
+    uint32_t old[DIRTY_BATCH];
+    unsigned int nr_old = 0;
+
+    atomic_fetch_sub_explicit(&mf->nr_used, n, memory_order_relaxed);
+    if (n > DIRTY_RUN) {
+        punch(mf, first, n);
+        return;
+    }
+    mutex_lock(&mf->lock);
+    if (mf->nr_dirty + n > DIRTY_MAX)
+        nr_old = dirty_take_oldest(mf, old, DIRTY_BATCH);
+    for (uint32_t i = n; i-- > 0;) /* so that they come out ascending */
+        mf->dirty[mf->nr_dirty++] = first + i;
+    mutex_unlock(&mf->lock);
+    if (nr_old > 0)
+        punch_all(mf, old, nr_old);
+}
+
+static bool alloc_pages(struct memfile *mf, uint32_t n, uint32_t *first, bool *dirty)
+{
+    bool ok = true;
+    mutex_lock(&mf->lock);
+    *dirty = n == 1 && mf->nr_dirty > 0;
+    if (*dirty)
+        *first = mf->dirty[--mf->nr_dirty];
+    else
+        ok = page_buddy_alloc(&mf->clean, n, first);
+    mutex_unlock(&mf->lock);
+    return ok;
+}
+
+int memfile_alloc(struct memfile *mf, uint64_t len, enum memfile_flags flags, uint64_t *off)
+{
+    uint32_t first;
+    bool dirty;
+
+    if (len == 0 || len > mf->limit)
+        return -ENOMEM;
+    uint32_t n = (uint32_t)(len / MEMFILE_PAGE);
+    if (!alloc_pages(mf, n, &first, &dirty)) {
+        memfile_trim(mf);
+        if (!alloc_pages(mf, n, &first, &dirty))
+            return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        atomic_store_explicit(&mf->refs[first + i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&mf->nr_used, n, memory_order_relaxed);
+    *off = first * MEMFILE_PAGE;
+    if (dirty && !(flags & MEMFILE_OVERWRITE))
+        memset(mf->base + *off, 0, MEMFILE_PAGE);
+    return 0;
+}
+
+void memfile_get(struct memfile *mf, uint64_t off, uint64_t len)
+{
+    uint64_t first = off / MEMFILE_PAGE, end = (off + len) / MEMFILE_PAGE;
+    for (uint64_t i = first; i < end; i++)
+        atomic_fetch_add_explicit(&mf->refs[i], 1, memory_order_relaxed);
+}
+
+void memfile_put(struct memfile *mf, uint64_t off, uint64_t len)
+{
+    uint32_t first = (uint32_t)(off / MEMFILE_PAGE), end = (uint32_t)((off + len) / MEMFILE_PAGE);
+    uint32_t run = first; /* [run, i) has become free */
+
+    for (uint32_t i = first; i < end; i++) {
+        bool last;
+        /* The holder of the only reference needs no locked instruction: nobody can gain one meanwhile. */
+        if (atomic_load_explicit(&mf->refs[i], memory_order_acquire) == 1) {
+            atomic_store_explicit(&mf->refs[i], 0, memory_order_relaxed);
+            last = true;
+        } else {
+            last = atomic_fetch_sub_explicit(&mf->refs[i], 1, memory_order_acq_rel) == 1;
+        }
+        if (last)
+            continue;
+        if (run < i)
+            free_run(mf, run, i - run);
+        run = i + 1;
+    }
+    if (run < end)
+        free_run(mf, run, end - run);
+}
+
+bool memfile_exclusive(struct memfile *mf, uint64_t off)
+{
+    return atomic_load_explicit(&mf->refs[off / MEMFILE_PAGE], memory_order_acquire) == 1;
+}
