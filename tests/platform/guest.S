@@ -1,0 +1,178 @@
+/* Guest programs of the platform tests. Position independent; GUEST_DATA is at 0x500000. */
+        .section .rodata
+
+.macro PROGRAM name
+        .globl  \name\()_start, \name\()_end
+        .hidden \name\()_start, \name\()_end
+        .balign 64
+\name\()_start:
+.endm
+.macro END name
+\name\()_end:
+.endm
+
+/* Calls 1000 with rbx counted up, for ever. */
+PROGRAM prog_count
+1:      mov     $1000, %eax
+        syscall
+        inc     %rbx
+        jmp     1b
+END prog_count
+
+/* As prog_count, but by a site that cannot be rewritten. */
+PROGRAM prog_count_plain
+        mov     $1000, %ebp
+1:      mov     %rbp, %rax
+        syscall
+        inc     %rbx
+        jmp     1b
+END prog_count_plain
+
+/* As prog_count, as the C library's syscall() does it. */
+PROGRAM prog_count_libc
+        mov     $1000, %ebp
+1:      mov     %rbp, %rax
+        syscall
+        cmp     $-4095, %rax
+        jae     2f
+        inc     %rbx
+        jmp     1b
+2:      ud2
+END prog_count_libc
+
+/* getpid for ever. */
+PROGRAM prog_getpid
+1:      mov     $39, %eax
+        syscall
+        inc     %rbx
+        dec     %rcx
+        mov     %rbx, 0x500000
+        cmp     %r15, %rbx
+        jne     1b
+        mov     $1000, %eax
+        syscall
+        jmp     1b
+END prog_getpid
+
+/* Every register holds something known over a call. */
+PROGRAM prog_regs
+        mov     $0x101, %rbx
+        mov     $0x102, %rbp
+        mov     $0x103, %rdx
+        mov     $0x104, %rsi
+        mov     $0x105, %rdi
+        mov     $0x108, %r8
+        mov     $0x109, %r9
+        mov     $0x10a, %r10
+        mov     $0x10c, %r12
+        mov     $0x10d, %r13
+        mov     $0x10e, %r14
+        mov     $0x10f, %r15
+        std
+        stc
+        mov     $7, %eax
+        syscall
+        mov     $8, %eax
+        syscall
+        jmp     prog_regs_start
+END prog_regs
+
+/* Reads a byte from rsi, writes one to rdi, jumps to rdx; one call after each. */
+PROGRAM prog_faults
+        mov     (%rsi), %al
+        mov     $1, %eax
+        syscall
+        movb    $1, (%rdi)
+        mov     $2, %eax
+        syscall
+        jmp     *%rdx
+END prog_faults
+
+PROGRAM prog_div
+        xor     %edx, %edx
+        xor     %ecx, %ecx
+        div     %ecx
+END prog_div
+PROGRAM prog_ud2
+        ud2
+END prog_ud2
+PROGRAM prog_int3
+        int3
+        nop
+END prog_int3
+PROGRAM prog_gp
+        mov     $0x8000000000000000, %rax
+        mov     (%rax), %eax
+END prog_gp
+PROGRAM prog_hlt
+        hlt
+END prog_hlt
+PROGRAM prog_int80
+        mov     $20, %eax
+        int     $0x80
+        nop
+END prog_int80
+PROGRAM prog_step
+        pushfq
+        orq     $0x100, (%rsp)
+        popfq
+        nop
+        nop
+END prog_step
+PROGRAM prog_spin
+1:      inc     %rbx
+        jmp     1b
+END prog_spin
+
+/* fs and gs through their instructions. rdi: fs, rsi: gs, both to be set if not 0. */
+PROGRAM prog_segments
+        test    %rdi, %rdi
+        jz      1f
+        wrfsbase %rdi
+1:      test    %rsi, %rsi
+        jz      2f
+        wrgsbase %rsi
+2:      mov     $1, %eax
+        syscall
+        rdfsbase %r8
+        rdgsbase %r9
+        mov     $2, %eax
+        syscall
+        jmp     2b
+END prog_segments
+
+/* Reads %fs:0 and %gs:0 for ever. */
+PROGRAM prog_segment_reads
+1:      mov     %fs:0, %r8
+        mov     %gs:0, %r9
+        mov     $1, %eax
+        syscall
+        jmp     1b
+END prog_segment_reads
+
+PROGRAM prog_fp
+1:      mov     $1, %eax
+        syscall
+        movdqu  %xmm3, 0x500000
+        stmxcsr 0x500010
+        fnstcw  0x500014
+        mov     $2, %eax
+        syscall
+        movdqu  0x500020, %xmm3
+        mov     $3, %eax
+        syscall
+        jmp     1b
+END prog_fp
+
+/* zmm31 and zmm0 from the data page; calls; stores them at 128. */
+PROGRAM prog_avx512
+        vmovdqu64 0x500000, %zmm31
+        vmovdqu64 0x500000, %zmm0
+1:      mov     $1, %eax
+        syscall
+        vmovdqu64 %zmm31, 0x500080
+        vmovdqu64 %zmm0, 0x5000c0
+        jmp     1b
+END prog_avx512
+
+        .section .note.GNU-stack, "", @progbits
