@@ -1,0 +1,189 @@
+/*
+ * Keeping the vDSO's clock true.
+ *
+ * The parameters are a point (counter, CLOCK_MONOTONIC) and a slope. They are measured against the host's own clock: the slope
+ * from two readings some time apart, so that the host's NTP corrections are followed. They are valid for one period; the next
+ * refresh starts at the guest's idea of now, never before it, and bends the slope so that guest and host meet again at the
+ * period's end. Hence CLOCK_MONOTONIC never goes back.
+ */
+#include "sentry/loader/vdso.h"
+
+#include "lib/lock.h"
+#include "lib/log.h"
+#include "lib/memfile.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/loader/loader.h"
+#include "sentry/loader/vdso/vdso_data.h"
+#include "vdso_image.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <x86intrin.h>
+
+#define PAGE MEMFILE_PAGE
+/* The shortest distance between two readings that gives a useful slope, and how long parameters live. */
+#define MIN_BASELINE_NS 2000000LL
+#define PERIOD_NS       1000000000LL
+/* A guest further off than this is set right at once (a suspended host). */
+#define MAX_BEND_NS 10000000LL
+
+struct reading {
+    uint64_t tsc;
+    int64_t monotonic_ns;
+};
+
+struct vdso {
+    struct vdso_pages pages;
+    struct vdso_data *data; /* in the memory file; written under lock */
+    bool usable;            /* the counter runs at a constant rate; immutable */
+    struct mutex lock;
+    struct reading first; /* the far end of the baseline; guarded by lock */
+};
+
+const struct vdso_pages *vdso_pages(const struct kernel *k)
+{
+    return &k->vdso->pages;
+}
+
+static int64_t host_clock(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+/* Reads both clocks as close together as a few tries can make it. */
+static struct reading take_reading(void)
+{
+    struct reading best = {0};
+    uint64_t best_gap = UINT64_MAX;
+
+    for (int i = 0; i < 4; i++) {
+        uint64_t before = __rdtsc(), after;
+        int64_t ns = host_clock(CLOCK_MONOTONIC);
+
+        after = __rdtsc();
+        if (after - before < best_gap) {
+            best_gap = after - before;
+            best = (struct reading){.tsc = before + (after - before) / 2, .monotonic_ns = ns};
+        }
+    }
+    return best;
+}
+
+static int64_t ticks_to_ns(uint64_t ticks, uint64_t mult)
+{
+    return (int64_t)((unsigned __int128)ticks * mult >> VDSO_SHIFT);
+}
+
+/* Publishes parameters from `now` on; the slope is that of the baseline, bent to absorb the guest's present error. */
+static void publish(struct vdso *v, struct reading now)
+{
+    struct vdso_data *d = v->data;
+    uint64_t ticks = now.tsc - v->first.tsc;
+    int64_t base_ns = now.monotonic_ns, error;
+    uint64_t mult = (uint64_t)(((unsigned __int128)(now.monotonic_ns - v->first.monotonic_ns) << VDSO_SHIFT) / ticks);
+    uint64_t period_ticks = (uint64_t)(((unsigned __int128)PERIOD_NS << VDSO_SHIFT) / mult);
+
+    if (d->valid_until) {
+        /* What the guest last could see: the clock stands still at the end of validity. */
+        uint64_t seen = now.tsc < d->valid_until ? now.tsc : d->valid_until;
+        int64_t guest_ns = d->monotonic_ns + ticks_to_ns(seen - d->base_tsc, d->mult);
+
+        error = guest_ns - base_ns;
+        if (error > 0) {
+            base_ns = guest_ns;
+            if (error < MAX_BEND_NS)
+                mult -= (uint64_t)(((unsigned __int128)error << VDSO_SHIFT) / period_ticks);
+        }
+    }
+    __atomic_store_n(&d->seq, d->seq + 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    d->base_tsc = now.tsc;
+    d->valid_until = now.tsc + period_ticks;
+    d->mult = mult;
+    d->monotonic_ns = base_ns;
+    d->realtime_offset_ns = host_clock(CLOCK_REALTIME) - host_clock(CLOCK_MONOTONIC);
+    d->boottime_offset_ns = host_clock(CLOCK_BOOTTIME) - host_clock(CLOCK_MONOTONIC);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&d->seq, d->seq + 1, __ATOMIC_RELEASE);
+    /* The baseline keeps one period's length, so that it follows a host clock that is being slewed. */
+    if (now.monotonic_ns - v->first.monotonic_ns > PERIOD_NS)
+        v->first = (struct reading){now.tsc - period_ticks, now.monotonic_ns - ticks_to_ns(period_ticks, mult)};
+}
+
+void vdso_refresh(struct kernel *k)
+{
+    struct vdso *v = k->vdso;
+    struct reading now;
+
+    if (!v->usable || __rdtsc() < __atomic_load_n(&v->data->valid_until, __ATOMIC_RELAXED) || !mutex_trylock(&v->lock))
+        return;
+    now = take_reading();
+    if (now.monotonic_ns - v->first.monotonic_ns >= MIN_BASELINE_NS && now.tsc >= v->data->valid_until)
+        publish(v, now);
+    mutex_unlock(&v->lock);
+}
+
+/* CPUID's "invariant TSC": the rate does not change with power states. */
+static bool tsc_is_invariant(void)
+{
+    unsigned int a, b, c, d;
+
+    if (__get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1U << 8)))
+        return true;
+    /* Hypervisors often hide that bit; then trust the host kernel if it keeps its own time by the counter. */
+    char source[16] = "";
+    FILE *f = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
+
+    if (!f)
+        return false;
+    if (!fgets(source, sizeof(source), f))
+        source[0] = 0;
+    fclose(f);
+    return strncmp(source, "tsc", 3) == 0 || strncmp(source, "kvm-clock", 9) == 0;
+}
+
+int vdso_init(struct kernel *k)
+{
+    size_t text_len = (sizeof(vdso_image) + PAGE - 1) & ~(PAGE - 1);
+    struct vdso *v = calloc(1, sizeof(*v));
+    uint64_t off;
+    int r;
+
+    if (!v)
+        return -ENOMEM;
+    r = memfile_alloc(k->memfile, PAGE + text_len, MEMFILE_ZERO, &off);
+    if (r) {
+        free(v);
+        return r;
+    }
+    mutex_init(&v->lock);
+    v->pages = (struct vdso_pages){.memfile_off = off, .data_len = PAGE, .text_len = text_len};
+    v->data = memfile_ptr(k->memfile, off);
+    memcpy(memfile_ptr(k->memfile, off + PAGE), vdso_image, sizeof(vdso_image));
+    v->data->nr_cpus = k->nr_cpus;
+    v->usable = tsc_is_invariant();
+    v->first = take_reading();
+    if (!v->usable)
+        log_info("vdso: the time-stamp counter is not invariant; clocks are system calls");
+    k->vdso = v;
+    return 0;
+}
+
+void vdso_fini(struct kernel *k)
+{
+    struct vdso *v = k->vdso;
+
+    if (!v)
+        return;
+    memfile_put(k->memfile, v->pages.memfile_off, v->pages.data_len + v->pages.text_len);
+    mutex_fini(&v->lock);
+    free(v);
+    k->vdso = NULL;
+}
