@@ -9,6 +9,7 @@
 
 #include "lib/list.h"
 #include "lib/lock.h"
+#include "lib/waitq.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -25,6 +26,7 @@ struct platform;
 struct super_block;
 struct task;
 struct tgroup;
+struct tty;
 struct vdso;
 
 struct uts_namespace {
@@ -42,13 +44,18 @@ struct kernel {
     struct ipc_namespace *ipc;
     struct uts_namespace uts;
     struct mnt_namespace *mnt_ns; /* of the first container */
+    struct tty *console;          /* what /dev/console opens; NULL: nothing. Set by boot */
 
     /* Guards the pid table, parents, children, thread lists, process groups, sessions, controlling terminals. */
     struct mutex tasks_lock;
     struct pid_table *pids GUARDED_BY(tasks_lock);
     struct tgroup *init GUARDED_BY(tasks_lock); /* pid 1; NULL before boot */
     unsigned int nr_tasks GUARDED_BY(tasks_lock);
-    unsigned int max_tasks; /* pids limit */
+    unsigned int max_tasks;            /* pids limit */
+    bool dying GUARDED_BY(tasks_lock); /* pid 1 has exited: no more forks */
+    struct waitq tasks_gone;           /* told when nr_tasks falls */
+    atomic_bool paused;                /* kernel_pause(): no task enters the guest */
+    atomic_uint nr_threads;            /* host threads of tasks */
 
     int64_t boot_monotonic_ns; /* host CLOCK_MONOTONIC at boot: btime, starttime, CLOCK_BOOTTIME */
     atomic_ullong nr_forks, nr_syscalls, nr_switches;
