@@ -1,6 +1,182 @@
+/* runsc-c: global flags, then one subcommand. */
+#include "cmd/runsc-c/cli.h"
+#include "lib/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct command *const commands[] = {
+    &command_run,    &command_do,   &command_create, &command_start,    &command_state,    &command_kill,
+    &command_delete, &command_exec, &command_list,   &command_features, &command_syscalls, &command_bench,
+};
+
+#define O(name, letter, kind, field, value, help)                    \
+    {                                                                \
+        name, letter, kind, offsetof(struct cli, field), value, help \
+    }
+static const struct opt global_opts[] = {
+    O("root", 0, OPT_STRING, root, "DIR", "directory of container states (/run/runsc-c, or $XDG_RUNTIME_DIR/runsc-c)"),
+    O("log", 0, OPT_STRING, log, "FILE", "write errors to FILE too"),
+    O("log-format", 0, OPT_STRING, log_format, "FORMAT", "of --log: text (default) or json"),
+    O("debug", 0, OPT_FLAG, debug, NULL, "log what the sentry does, to --debug-log or stderr"),
+    O("debug-log", 0, OPT_STRING, debug_log, "FILE", "where the debug log and --strace go"),
+    O("strace", 0, OPT_FLAG, strace, NULL, "log every system call, decoded"),
+    O("platform", 0, OPT_STRING, platform, "NAME", "auto (default), pvmexec, pvmexec:stub, pvmexec:kernel, ptrace"),
+    O("network", 0, OPT_STRING, network, "KIND", "none (default): a loopback only"),
+    O("systemd-cgroup", 0, OPT_FLAG, systemd_cgroup, NULL, "accepted for callers of runc"),
+    O("rootless", 0, OPT_STRING, rootless, "BOOL", "accepted for callers of runc"),
+    O("version", 'v', OPT_FLAG, version, NULL, "print the version"),
+    O("help", 'h', OPT_FLAG, help, NULL, "print this, or the help of a command"),
+    OPT_END,
+};
+#undef O
+
+static void print_help(void)
+{
+    printf("usage: runsc-c [GLOBAL OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]\n\n"
+           "A sandbox for containers: runs them on a kernel of its own, in user space.\n\ncommands:\n");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        printf("  %-10s %s\n", commands[i]->name, commands[i]->help);
+    printf("\nglobal options:\n");
+    options_print(global_opts);
+    printf("\n`runsc-c COMMAND --help` explains a command.\n");
+}
+
+static void print_command_help(const struct command *c)
+{
+    printf("usage: runsc-c [GLOBAL OPTIONS] %s %s%s\n\n%s\n", c->name, c->opts && c->opts->name ? "[OPTIONS] " : "", c->args,
+           c->help);
+    if (c->opts && c->opts->name) {
+        printf("\noptions:\n");
+        options_print(c->opts);
+    }
+}
+
+/* Appends one line to the --log file, as runc does for its callers. */
+static void log_error(const struct cli *cli, const char *text)
+{
+    char when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    FILE *f = fopen(cli->log, "ae");
+
+    if (!f)
+        return;
+    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    if (strcmp(cli->log_format, "json") == 0) {
+        struct json_object *o = json_object_new_object();
+        json_object_object_add(o, "level", json_object_new_string("error"));
+        json_object_object_add(o, "msg", json_object_new_string(text));
+        json_object_object_add(o, "time", json_object_new_string(when));
+        fprintf(f, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+        json_object_put(o);
+    } else {
+        fprintf(f, "time=\"%s\" level=error msg=\"%s\"\n", when, text);
+    }
+    fclose(f);
+}
+
+int cli_start_log(const struct cli *cli, struct error *e)
+{
+    int fd = STDERR_FILENO;
+
+    if (!cli->debug && !cli->strace && !cli->debug_log)
+        return 0;
+    if (cli->debug_log)
+        fd = open(cli->debug_log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    else
+        fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3); /* stderr itself becomes the guest's */
+    if (fd < 0)
+        return error_set(e, errno, "debug log %s", cli->debug_log ? cli->debug_log : "stderr");
+    log_init(fd, cli->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    return 0;
+}
+
+static int check_globals(struct cli *cli, struct error *e)
+{
+    static char root[512];
+    const char *run = getenv("XDG_RUNTIME_DIR");
+
+    if (!cli->root) {
+        if (geteuid() != 0 && run)
+            snprintf(root, sizeof(root), "%s/runsc-c", run);
+        else
+            snprintf(root, sizeof(root), "/run/runsc-c");
+        cli->root = root;
+    }
+    if (!cli->log_format)
+        cli->log_format = "text";
+    if (strcmp(cli->log_format, "text") != 0 && strcmp(cli->log_format, "json") != 0)
+        return error_set(e, 0, "--log-format: \"%s\" is neither text nor json", cli->log_format);
+    if (!cli->platform)
+        cli->platform = "auto";
+    if (cli->network && strcmp(cli->network, "none") != 0)
+        return error_set(e, 0, "--network=%s is not supported: only none is", cli->network);
+    return 0;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static int run_command(const struct cli *cli, int argc, char **argv, struct error *e)
+{
+    const struct command *c = find_command(argv[0]);
+    void *opts;
+    int first, n;
+
+    if (!c)
+        return error_set(e, 0, "unknown command \"%s\"; `runsc-c --help` lists them", argv[0]);
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_command_help(c);
+        return 0;
+    }
+    opts = calloc(1, c->opts_size + 1);
+    if (!opts)
+        return error_set(e, ENOMEM, "%s", c->name);
+    first = c->opts ? options_parse(c->opts, opts, argc, argv, e) : 1;
+    if (first < 0)
+        return error_prefix(e, first, "%s", c->name);
+    n = argc - first;
+    if (n < c->min_args || (c->max_args >= 0 && n > c->max_args))
+        return error_set(e, 0, "usage: runsc-c %s %s%s", c->name, c->opts ? "[OPTIONS] " : "", c->args);
+    return c->run(cli, opts, n, argv + first, e);
+}
 
 int main(int argc, char **argv)
 {
-    return 0;
+    struct cli cli = {0};
+    struct error e = {""};
+    int first = options_parse(global_opts, &cli, argc, argv, &e), r = first;
+
+    if (r >= 0)
+        r = check_globals(&cli, &e);
+    if (r < 0)
+        goto fail;
+    if (cli.version) {
+        printf("runsc-c version %s\nspec: %s\n", RUNSC_C_VERSION, OCI_VERSION);
+        return 0;
+    }
+    if (cli.help || first >= argc) {
+        print_help();
+        return cli.help ? 0 : 1;
+    }
+    r = run_command(&cli, argc - first, argv + first, &e);
+    if (r >= 0)
+        return r;
+fail:
+    fprintf(stderr, "runsc-c: %s\n", e.text);
+    if (cli.log && cli.log_format)
+        log_error(&cli, e.text);
+    return 1;
 }

@@ -1,0 +1,74 @@
+/*
+ * What all subcommands share: the global flags, the table of commands, and the option parser's tables.
+ *
+ * A command fills a struct error when it fails and returns a negative errno; main() prints it once, in the form that
+ * --log-format asks for, and exits with 1. A command that succeeds returns the exit status.
+ */
+#ifndef CMD_RUNSC_C_CLI_H
+#define CMD_RUNSC_C_CLI_H
+
+#include "lib/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct cli {
+    const char *root;       /* where container states live */
+    const char *log;        /* file for errors; NULL: stderr */
+    const char *log_format; /* "text" or "json" */
+    const char *debug_log;  /* file for the debug log */
+    const char *platform;   /* "auto", ... */
+    const char *network;    /* only "none" today */
+    bool debug, strace;
+    bool systemd_cgroup;  /* accepted for runc's callers */
+    const char *rootless; /* the same */
+    bool version, help;
+};
+
+enum opt_kind { OPT_FLAG, OPT_STRING, OPT_INT, OPT_LIST };
+
+/* A value list for options that may be repeated. Freed with the process. */
+struct opt_list {
+    const char **v;
+    size_t n;
+};
+
+/* One option; `offset` is of a bool, const char *, int or struct opt_list in the command's own struct. */
+struct opt {
+    const char *name;
+    char letter; /* short form, or 0 */
+    enum opt_kind kind;
+    size_t offset;
+    const char *value; /* name of the value in the help */
+    const char *help;
+};
+#define OPT_END \
+    {           \
+        0       \
+    }
+
+struct command {
+    const char *name;
+    const char *args; /* operands, for the usage line */
+    const char *help;
+    const struct opt *opts;
+    size_t opts_size;       /* of the struct that the options fill */
+    int min_args, max_args; /* operands; max < 0: any number */
+    /* `opts` points to the filled struct. Exit status, or negative errno with *e set. */
+    int (*run)(const struct cli *cli, void *opts, int argc, char **argv, struct error *e);
+};
+
+extern const struct command command_bench, command_create, command_delete, command_do, command_exec, command_features,
+    command_kill, command_list, command_run, command_start, command_state, command_syscalls;
+
+/*
+ * Parses options up to the first operand (or "--") into the struct at `dest`; index of the first operand, or negative errno
+ * with *e set.
+ */
+int options_parse(const struct opt *opts, void *dest, int argc, char **argv, struct error *e);
+void options_print(const struct opt *opts);
+
+/* Opens the debug log and the like as the global flags say. */
+int cli_start_log(const struct cli *cli, struct error *e);
+
+#endif

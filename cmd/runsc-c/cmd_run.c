@@ -1,0 +1,102 @@
+/* run and create: a container from an OCI bundle. */
+#include "cmd/runsc-c/cli.h"
+#include "cmd/runsc-c/oci/bundle.h"
+#include "cmd/runsc-c/sandbox/launch.h"
+#include "cmd/runsc-c/state.h"
+
+#include <unistd.h>
+
+struct run_opts {
+    const char *bundle, *pid_file, *console_socket;
+    bool detach, no_pivot, no_new_keyring, keep, no_subreaper;
+    int preserve_fds;
+};
+
+#define O(name, letter, kind, field, value, help)                         \
+    {                                                                     \
+        name, letter, kind, offsetof(struct run_opts, field), value, help \
+    }
+#define COMMON_OPTS                                                                                        \
+    O("bundle", 'b', OPT_STRING, bundle, "DIR", "the bundle (default: the current directory)"),            \
+        O("pid-file", 0, OPT_STRING, pid_file, "FILE", "write the sandbox's process id there"),            \
+        O("console-socket", 0, OPT_STRING, console_socket, "PATH", "where to send the terminal's master"), \
+        O("no-pivot", 0, OPT_FLAG, no_pivot, NULL, "accepted for callers of runc"),                        \
+        O("no-new-keyring", 0, OPT_FLAG, no_new_keyring, NULL, "accepted for callers of runc")
+
+static const struct opt create_opts[] = {COMMON_OPTS, OPT_END};
+static const struct opt run_opts[] = {
+    COMMON_OPTS,
+    O("detach", 'd', OPT_FLAG, detach, NULL, "return when the container runs"),
+    O("keep", 0, OPT_FLAG, keep, NULL, "do not delete the container when it ends"),
+    O("no-subreaper", 0, OPT_FLAG, no_subreaper, NULL, "accepted for callers of runc"),
+    OPT_END,
+};
+#undef O
+
+static int run_bundle(const struct cli *cli, const struct run_opts *o, const char *id, bool detach, bool start, struct error *e)
+{
+    struct state_dir state;
+    struct bundle b;
+    struct launch l = {
+        .cli = cli,
+        .state = &state,
+        .pid_file = o->pid_file,
+        .console_socket = o->console_socket,
+        .start = start,
+    };
+    int r;
+
+    /* A sandbox that outlives us must not hold what we happened to inherit. */
+    if (detach)
+        close_range(3, ~0U, 0);
+    if ((r = cli_start_log(cli, e)) < 0 || (r = state_check_id(id, e)) < 0 ||
+        (r = bundle_load(o->bundle ? o->bundle : ".", &b, e)) < 0)
+        return r;
+    l.spec = &b.spec;
+    l.bundle = b.path;
+    l.rootfs = b.rootfs;
+    b.spec.id = id;
+    b.spec.platform = cli->platform;
+    b.spec.strace = cli->strace;
+    r = state_create(cli, id, &state, e);
+    if (r < 0)
+        return r;
+    r = detach ? launch_detached(&l, e) : launch_foreground(&l, e);
+    if (r < 0 || (!detach && !o->keep))
+        state_remove(&state);
+    state_close(&state);
+    return r;
+}
+
+static int cmd_run(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
+{
+    const struct run_opts *o = opts;
+    return run_bundle(cli, o, argv[0], o->detach, true, e);
+}
+
+static int cmd_create(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
+{
+    return run_bundle(cli, opts, argv[0], true, false, e);
+}
+
+const struct command command_run = {
+    .name = "run",
+    .args = "ID",
+    .help = "create and start a container, and wait for it to end",
+    .opts = run_opts,
+    .opts_size = sizeof(struct run_opts),
+    .min_args = 1,
+    .max_args = 1,
+    .run = cmd_run,
+};
+
+const struct command command_create = {
+    .name = "create",
+    .args = "ID",
+    .help = "create a container, to be started by `start`",
+    .opts = create_opts,
+    .opts_size = sizeof(struct run_opts),
+    .min_args = 1,
+    .max_args = 1,
+    .run = cmd_create,
+};

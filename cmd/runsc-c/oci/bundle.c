@@ -1,0 +1,146 @@
+/* The top level of config.json. What the sandbox cannot do yet is refused by name rather than ignored. */
+#include "cmd/runsc-c/oci/bundle.h"
+#include "cmd/runsc-c/oci/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+static int parse_root(struct bundle *b, struct error *e)
+{
+    struct json_object *root = NULL;
+    const char *path = NULL;
+    char *abs;
+    int r;
+
+    if ((r = json_get_object(b->doc, "", "root", true, &root, e)) < 0 ||
+        (r = json_get_string(root, "root", "path", true, &path, e)) < 0 ||
+        (r = json_get_bool(root, "root", "readonly", &b->spec.root_readonly, e)) < 0)
+        return r;
+    b->spec.root_fd = openat(b->dir_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (b->spec.root_fd < 0)
+        return error_set(e, errno, "root file system %s", path);
+    if (path[0] == '/')
+        b->rootfs = path;
+    else if (asprintf(&abs, "%s/%s", b->path, path) >= 0)
+        b->rootfs = abs;
+    else
+        return error_set(e, ENOMEM, "root.path");
+    b->spec.root_path = b->rootfs;
+    return 0;
+}
+
+static int parse_propagation(const char *name, unsigned long *out, struct error *e)
+{
+    static const struct {
+        const char *name;
+        unsigned long flags;
+    } known[] = {{"shared", MS_SHARED},   {"rshared", MS_SHARED},   {"slave", MS_SLAVE},          {"rslave", MS_SLAVE},
+                 {"private", MS_PRIVATE}, {"rprivate", MS_PRIVATE}, {"unbindable", MS_UNBINDABLE}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (strcmp(known[i].name, name) == 0) {
+            *out = known[i].flags;
+            return 0;
+        }
+    return error_set(e, 0, "linux.rootfsPropagation: \"%s\" is unknown", name);
+}
+
+static int parse_resources(struct json_object *linux_obj, struct container_spec *s, struct error *e)
+{
+    struct json_object *res = NULL, *memory = NULL, *pids = NULL;
+    int64_t limit = 0, max_pids = 0;
+    int r;
+
+    if ((r = json_get_object(linux_obj, "linux", "resources", false, &res, e)) < 0 || !res)
+        return r;
+    if ((r = json_get_object(res, "linux.resources", "memory", false, &memory, e)) < 0 ||
+        (r = json_get_object(res, "linux.resources", "pids", false, &pids, e)) < 0)
+        return r;
+    if (memory && (r = json_get_int(memory, "linux.resources.memory", "limit", -1, INT64_MAX, &limit, e)) < 0)
+        return r;
+    if (pids && (r = json_get_int(pids, "linux.resources.pids", "limit", -1, INT64_MAX, &max_pids, e)) < 0)
+        return r;
+    s->memory_limit = limit > 0 ? (uint64_t)limit : 0;
+    s->pids_limit = max_pids > 0 ? (uint64_t)max_pids : 0;
+    return 0;
+}
+
+static int parse_linux(struct bundle *b, struct error *e)
+{
+    struct json_object *o = NULL;
+    const char *propagation = NULL;
+    int r;
+
+    if ((r = json_get_object(b->doc, "", "linux", false, &o, e)) < 0 || !o)
+        return r;
+    if ((r = json_get_strings(o, "linux", "maskedPaths", false, &b->spec.masked_paths, e)) < 0 ||
+        (r = json_get_strings(o, "linux", "readonlyPaths", false, &b->spec.readonly_paths, e)) < 0 ||
+        (r = json_get_string(o, "linux", "rootfsPropagation", false, &propagation, e)) < 0)
+        return r;
+    if (propagation && propagation[0] && (r = parse_propagation(propagation, &b->spec.root_propagation, e)) < 0)
+        return r;
+    return parse_resources(o, &b->spec, e);
+}
+
+/* Hooks run programs on the host with the container's state: leaving them out silently would break whoever asked. */
+static int refuse_hooks(struct json_object *doc, struct error *e)
+{
+    struct json_object *hooks = NULL;
+    int r = json_get_object(doc, "", "hooks", false, &hooks, e);
+
+    if (r < 0 || !hooks)
+        return r;
+    json_object_object_foreach(hooks, name, list)
+    {
+        if (json_object_is_type(list, json_type_array) && json_object_array_length(list) > 0)
+            return error_set(e, ENOTSUP, "hooks.%s", name);
+    }
+    return 0;
+}
+
+static int parse_config(struct bundle *b, struct error *e)
+{
+    const char *version = NULL;
+    struct json_object *process = NULL;
+    int r;
+
+    if ((r = json_get_string(b->doc, "", "ociVersion", true, &version, e)) < 0 ||
+        (r = json_get_string(b->doc, "", "hostname", false, &b->spec.hostname, e)) < 0 ||
+        (r = json_get_string(b->doc, "", "domainname", false, &b->spec.domainname, e)) < 0)
+        return r;
+    if (strncmp(version, "1.", 2) != 0)
+        return error_set(e, 0, "ociVersion %s is not 1.x", version);
+    if (b->spec.hostname && strlen(b->spec.hostname) > 64)
+        return error_set(e, ENAMETOOLONG, "hostname");
+    if ((r = json_get_object(b->doc, "", "process", true, &process, e)) < 0 ||
+        (r = oci_parse_process(process, &b->spec.process, e)) < 0 || (r = parse_root(b, e)) < 0 ||
+        (r = oci_parse_mounts(b, b->doc, e)) < 0 || (r = parse_linux(b, e)) < 0)
+        return r;
+    return refuse_hooks(b->doc, e);
+}
+
+int bundle_load(const char *dir, struct bundle *b, struct error *e)
+{
+    int r;
+
+    *b = (struct bundle){.spec = {.root_fd = -1}};
+    b->path = realpath(dir, NULL);
+    if (!b->path)
+        return error_set(e, errno, "bundle %s", dir);
+    b->dir_fd = open(b->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (b->dir_fd < 0)
+        return error_set(e, errno, "bundle %s", dir);
+    r = json_load(b->dir_fd, "config.json", &b->doc, e);
+    if (r == 0) {
+        r = parse_config(b, e);
+        if (r < 0)
+            error_prefix(e, r, "config.json");
+    }
+    return r < 0 ? error_prefix(e, r, "bundle %s", dir) : 0;
+}

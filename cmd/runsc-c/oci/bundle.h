@@ -1,0 +1,37 @@
+/* Reading an OCI bundle: config.json becomes a struct container_spec (sentry/boot/spec.h). */
+#ifndef CMD_RUNSC_C_OCI_BUNDLE_H
+#define CMD_RUNSC_C_OCI_BUNDLE_H
+
+#include "lib/error.h"
+#include "sentry/boot/spec.h"
+
+struct json_object;
+
+/*
+ * A loaded bundle. The spec's strings live in `doc` and in `memory`; bundles are loaded once per process and never freed.
+ * Descriptors in the spec are opened by bundle_open_sources().
+ */
+struct bundle {
+    const char *path; /* absolute */
+    int dir_fd;       /* O_PATH */
+    struct json_object *doc;
+    const char *rootfs; /* absolute path, for `state` */
+    struct container_spec spec;
+};
+
+/* Reads and checks `dir`/config.json, and opens the root directory and the sources of bind mounts. 0 or -errno with *e. */
+int must_check bundle_load(const char *dir, struct bundle *b, struct error *e);
+/* A "process" object alone, from `path` (exec --process). */
+int must_check bundle_load_process(const char *path, struct spec_process *out, struct error *e);
+
+/* Capability names: bit number or -1. */
+int cap_by_name(const char *name);
+const char *cap_name(int cap);
+/* RLIMIT_* by name, or -1. */
+int rlimit_by_name(const char *name);
+
+/* Internal: parts of the parser, one file each. `where` is the JSON path for messages. */
+int must_check oci_parse_process(struct json_object *o, struct spec_process *out, struct error *e);
+int must_check oci_parse_mounts(struct bundle *b, struct json_object *o, struct error *e);
+
+#endif

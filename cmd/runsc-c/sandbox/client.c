@@ -1,0 +1,97 @@
+#include "cmd/runsc-c/sandbox/client.h"
+
+#include "cmd/runsc-c/state.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+int client_receive(int sock, struct control_buf *b, RunscC__Reply **out, struct error *e)
+{
+    int r;
+
+    control_buf_next(b);
+    do
+        r = control_recv(sock, b);
+    while (r == 0);
+    if (r < 0)
+        return error_set(e, -r, "control channel");
+    *out = runsc_c__reply__unpack(NULL, control_buf_size(b), b->data + 4);
+    return *out ? 0 : error_set(e, EPROTO, "control channel");
+}
+
+int client_call(int sock, RunscC__Request *q, const int *fds, int nr_fds, RunscC__Reply **out, struct error *e)
+{
+    struct control_buf b = {0};
+    int r = control_send(sock, &q->base, fds, nr_fds);
+
+    if (r < 0)
+        return error_set(e, -r, "control channel");
+    r = client_receive(sock, &b, out, e);
+    control_buf_fini(&b);
+    if (r < 0)
+        return r;
+    if ((*out)->error == 0)
+        return 0;
+    r = -(*out)->error;
+    error_set(e, 0, "%s", (*out)->message);
+    runsc_c__reply__free_unpacked(*out, NULL);
+    *out = NULL;
+    return r;
+}
+
+const char *container_status_name(enum container_status s)
+{
+    static const char *const names[] = {"created", "running", "stopped"};
+    return names[s];
+}
+
+enum container_status client_status(struct state_dir *d)
+{
+    RunscC__Request q = RUNSC_C__REQUEST__INIT;
+    enum container_status s = CONTAINER_STOPPED;
+    RunscC__Reply *reply;
+    struct error e;
+    int sock = state_connect(d);
+
+    if (sock < 0)
+        return CONTAINER_STOPPED;
+    q.what_case = RUNSC_C__REQUEST__WHAT_STATE;
+    q.state = true;
+    if (client_call(sock, &q, NULL, 0, &reply, &e) == 0) {
+        if (reply->state)
+            s = reply->state->started ? CONTAINER_RUNNING : CONTAINER_CREATED;
+        runsc_c__reply__free_unpacked(reply, NULL);
+    }
+    close(sock);
+    return s;
+}
+
+int client_connect(struct state_dir *d, struct error *e)
+{
+    int sock = state_connect(d);
+
+    if (sock == -ECONNREFUSED || sock == -ENOENT)
+        return error_set(e, 0, "container %s is not running", d->id);
+    return sock < 0 ? error_set(e, -sock, "container %s: control socket", d->id) : sock;
+}
+
+int client_kill(struct state_dir *d, int pid, int signo, bool all, struct error *e)
+{
+    RunscC__Request q = RUNSC_C__REQUEST__INIT;
+    RunscC__Kill kill = RUNSC_C__KILL__INIT;
+    RunscC__Reply *reply;
+    int sock = client_connect(d, e), r;
+
+    if (sock < 0)
+        return sock;
+    kill.signal = signo;
+    kill.pid = pid;
+    kill.all = all;
+    q.what_case = RUNSC_C__REQUEST__WHAT_KILL;
+    q.kill = &kill;
+    r = client_call(sock, &q, NULL, 0, &reply, e);
+    if (r == 0)
+        runsc_c__reply__free_unpacked(reply, NULL);
+    close(sock);
+    return r;
+}

@@ -1,0 +1,25 @@
+/* The CLI's end of the control channel: see sentry/control/control.proto. */
+#ifndef CMD_RUNSC_C_SANDBOX_CLIENT_H
+#define CMD_RUNSC_C_SANDBOX_CLIENT_H
+
+#include "lib/error.h"
+#include "sentry/control/message.h"
+
+struct state_dir;
+
+/* Sends a request and receives its reply; frees neither. The reply is the caller's to free with
+ * runsc_c__reply__free_unpacked(). A reply that carries an error is freed here and becomes -errno with *e. */
+int must_check client_call(int sock, RunscC__Request *q, const int *fds, int nr_fds, RunscC__Reply **out, struct error *e);
+/* The next reply. */
+int must_check client_receive(int sock, struct control_buf *b, RunscC__Reply **out, struct error *e);
+
+enum container_status { CONTAINER_CREATED, CONTAINER_RUNNING, CONTAINER_STOPPED };
+const char *container_status_name(enum container_status s);
+/* Asks the sentry; one that does not answer the socket is gone. `pid` and `state` may be NULL. */
+enum container_status client_status(struct state_dir *d);
+
+int must_check client_kill(struct state_dir *d, int pid, int signo, bool all, struct error *e);
+/* Connects: a stopped container is an error that says so. */
+int must_check client_connect(struct state_dir *d, struct error *e);
+
+#endif

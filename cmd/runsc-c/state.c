@@ -1,0 +1,226 @@
+#include "cmd/runsc-c/state.h"
+
+#include "cmd/runsc-c/cli.h"
+#include "cmd/runsc-c/oci/json.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+int state_check_id(const char *id, struct error *e)
+{
+    size_t n = strlen(id);
+
+    if (n == 0 || n > 200 || strcmp(id, ".") == 0 || strcmp(id, "..") == 0 ||
+        strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.") != n)
+        return error_set(e, 0, "invalid container id \"%s\"", id);
+    return 0;
+}
+
+/* mkdir -p; the last two levels are ours alone. */
+static int make_root(const char *path, struct error *e)
+{
+    char buf[512];
+
+    if (snprintf(buf, sizeof(buf), "%s", path) >= (int)sizeof(buf))
+        return error_set(e, ENAMETOOLONG, "%s", path);
+    for (char *p = buf + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(buf, 0755) < 0 && errno != EEXIST)
+            return error_set(e, errno, "mkdir %s", buf);
+        *p = '/';
+    }
+    if (mkdir(buf, 0700) < 0 && errno != EEXIST)
+        return error_set(e, errno, "mkdir %s", buf);
+    return 0;
+}
+
+static int open_root(const struct cli *cli, struct state_dir *d)
+{
+    d->root = cli->root;
+    d->fd = -1;
+    d->root_fd = open(cli->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return d->root_fd < 0 ? -errno : 0;
+}
+
+static int open_dir(struct state_dir *d, const char *id)
+{
+    d->id = id;
+    d->fd = openat(d->root_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (d->fd < 0)
+        return -errno;
+    while (flock(d->fd, LOCK_EX) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return 0;
+}
+
+int state_create(const struct cli *cli, const char *id, struct state_dir *d, struct error *e)
+{
+    int r = state_check_id(id, e);
+
+    if (r < 0)
+        return r;
+    r = open_root(cli, d);
+    if (r == -ENOENT) {
+        r = make_root(cli->root, e);
+        if (r < 0)
+            return r;
+        r = open_root(cli, d);
+    }
+    if (r < 0)
+        return error_set(e, -r, "state directory %s", cli->root);
+    if (mkdirat(d->root_fd, id, 0700) < 0) {
+        r = errno == EEXIST ? error_set(e, 0, "container with id %s already exists", id)
+                            : error_set(e, errno, "mkdir %s/%s", cli->root, id);
+    } else {
+        r = open_dir(d, id);
+        if (r < 0)
+            error_set(e, -r, "%s/%s", cli->root, id);
+    }
+    if (r < 0)
+        state_close(d);
+    return r;
+}
+
+int state_open(const struct cli *cli, const char *id, struct state_dir *d, struct error *e)
+{
+    struct stat st;
+    int r = state_check_id(id, e);
+
+    if (r < 0)
+        return r;
+    r = open_root(cli, d);
+    if (r == 0)
+        r = open_dir(d, id);
+    /* It may have been deleted while we waited for the lock. */
+    if (r == 0 && (fstatat(d->root_fd, id, &st, AT_SYMLINK_NOFOLLOW) < 0 || fstat(d->fd, &st) < 0 || st.st_nlink == 0))
+        r = -ENOENT;
+    if (r == 0)
+        return 0;
+    state_close(d);
+    if (r == -ENOENT) {
+        error_set(e, 0, "container %s does not exist", id);
+        return -ENOENT;
+    }
+    return error_set(e, -r, "%s/%s", cli->root, id);
+}
+
+void state_unlock(struct state_dir *d)
+{
+    flock(d->fd, LOCK_UN);
+}
+
+void state_close(struct state_dir *d)
+{
+    if (d->fd >= 0)
+        close(d->fd);
+    if (d->root_fd >= 0)
+        close(d->root_fd);
+    d->fd = d->root_fd = -1;
+}
+
+void state_remove(struct state_dir *d)
+{
+    static const char *const files[] = {"state.json", "state.json.new", "control.sock"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        unlinkat(d->fd, files[i], 0);
+    unlinkat(d->root_fd, d->id, AT_REMOVEDIR);
+}
+
+int state_save(struct state_dir *d, const char *bundle, const char *rootfs, pid_t pid, struct error *e)
+{
+    struct json_object *o = json_object_new_object();
+    const char *text;
+    char when[40];
+    time_t now = time(NULL);
+    struct tm tm;
+    int fd, r = 0;
+
+    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    json_object_object_add(o, "ociVersion", json_object_new_string(OCI_VERSION));
+    json_object_object_add(o, "id", json_object_new_string(d->id));
+    json_object_object_add(o, "pid", json_object_new_int(pid));
+    json_object_object_add(o, "bundle", json_object_new_string(bundle));
+    json_object_object_add(o, "rootfs", json_object_new_string(rootfs));
+    json_object_object_add(o, "created", json_object_new_string(when));
+    text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+    fd = openat(d->fd, "state.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||
+        renameat(d->fd, "state.json.new", d->fd, "state.json") < 0)
+        r = error_set(e, errno, "%s/%s/state.json", d->root, d->id);
+    if (fd >= 0)
+        close(fd);
+    json_object_put(o);
+    return r;
+}
+
+int state_load(struct state_dir *d, struct json_object **out, struct error *e)
+{
+    int r = json_load(d->fd, "state.json", out, e);
+    return r < 0 ? error_prefix(e, r, "container %s", d->id) : 0;
+}
+
+/* By way of /proc/self/fd, because a socket's name has only 108 bytes. */
+static void socket_name(struct state_dir *d, struct sockaddr_un *sa)
+{
+    *sa = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(sa->sun_path, sizeof(sa->sun_path), "/proc/self/fd/%d/control.sock", d->fd);
+}
+
+int state_listen(struct state_dir *d, struct error *e)
+{
+    struct sockaddr_un sa;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    socket_name(d, &sa);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 64) < 0) {
+        int r = error_set(e, errno, "control socket in %s/%s", d->root, d->id);
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    return fd;
+}
+
+int state_connect(struct state_dir *d)
+{
+    struct sockaddr_un sa;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
+
+    if (fd < 0)
+        return -errno;
+    socket_name(d, &sa);
+    if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
+        return fd;
+    r = -errno;
+    close(fd);
+    return r;
+}
+
+int state_for_each(const struct cli *cli, int (*fn)(const char *id, void *arg), void *arg)
+{
+    DIR *dir = opendir(cli->root);
+    struct dirent *de;
+    int r = 0;
+
+    if (!dir)
+        return errno == ENOENT ? 0 : -errno;
+    while (r == 0 && (de = readdir(dir)))
+        if (de->d_name[0] != '.')
+            r = fn(de->d_name, arg);
+    closedir(dir);
+    return r;
+}

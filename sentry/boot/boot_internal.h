@@ -1,0 +1,54 @@
+/* What the files of sentry/boot share. */
+#ifndef SENTRY_BOOT_BOOT_INTERNAL_H
+#define SENTRY_BOOT_BOOT_INTERNAL_H
+
+#include "lib/error.h"
+#include "sentry/boot/sandbox.h"
+#include "sentry/host/loop.h"
+#include "sentry/kernel/kernel.h"
+#include "vfs/fs_struct.h"
+
+#include <stdatomic.h>
+
+struct cred;
+struct fdtable;
+struct file;
+struct tty;
+
+struct sandbox {
+    const struct container_spec *spec;
+    struct kernel *k;
+    struct platform *platform;
+    struct memfile *memfile;
+    struct host_loop *loop;
+    struct cred *root_cred; /* boot's own */
+    struct fs_struct *fs;   /* of the container's root; processes get copies */
+    struct vfs_caller caller;
+    struct tty *console; /* init's terminal */
+    bool started;
+    void (*on_exit)(void *arg, int wstatus);
+    void *on_exit_arg;
+    struct host_work exit_work;
+    int wstatus;
+};
+
+/* rootfs.c: makes the mount namespace, with everything the spec mounts. */
+int must_check boot_rootfs(struct sandbox *sb, struct error *e);
+
+/* stdio.c: a descriptor table with 0, 1 and 2. */
+int must_check boot_stdio(struct sandbox *sb, const struct sandbox_stdio *io, struct fdtable **out);
+int must_check boot_fdtable_of(struct file *in, struct file *out, struct file *err, struct fdtable **ft);
+
+/* process.c: starts a process of `spec`. Takes over the descriptors of `io` in any case. */
+int must_check boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io,
+                          void (*exited)(struct kernel *k, pid_t pid, int wstatus, void *arg), void *arg, pid_t *pid,
+                          struct tty **console, struct error *e);
+/* Whether argv[0] of `spec` can be found and executed. */
+int must_check boot_check_exe(struct sandbox *sb, const struct spec_process *spec, struct error *e);
+
+/* host_limits.c: as many descriptors and threads as the host lets us have. */
+void boot_raise_host_limits(void);
+uint64_t boot_host_ram(void);
+unsigned int boot_host_cpus(void);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * A sandbox: one kernel with its platform, memory, event loop and root file system, from a container_spec to a running init
+ * and its exit status. Lives on the process's main thread, which runs the event loop; all functions are for that thread.
+ */
+#ifndef SENTRY_BOOT_SANDBOX_H
+#define SENTRY_BOOT_SANDBOX_H
+
+#include "lib/error.h"
+#include "sentry/boot/spec.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct host_loop;
+struct kernel;
+struct sandbox;
+struct tty;
+
+/*
+ * How a process talks to the world: three host descriptors, which the sandbox takes over (it closes them in any case). With a
+ * terminal in the process spec, `fd[0]` is a terminal of the host, and the process gets one of the sandbox that is connected
+ * with it.
+ */
+struct sandbox_stdio {
+    int fd[3];
+};
+
+/* Builds everything but the init process. `spec` is read now and at start only; it must outlive sandbox_start(). */
+int must_check sandbox_create(const struct container_spec *spec, struct sandbox **out, struct error *e);
+/* Whether the init program exists and may be executed, as `create` must tell. 0 or -errno with *e. */
+int must_check sandbox_check_init(struct sandbox *sb, struct error *e);
+/* Starts init. */
+int must_check sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct error *e);
+/* Serves the event loop until init has exited; its wait status. */
+int sandbox_run(struct sandbox *sb);
+/* Ends sandbox_run() before init was started: the container was killed while "created". */
+void sandbox_stop(struct sandbox *sb, int wstatus);
+
+/* An additional process. `exited` is called on the main thread. */
+struct sandbox_process {
+    void (*exited)(struct sandbox_process *p, int wstatus);
+    pid_t pid;
+    struct tty *console; /* of one with a terminal, until it has exited */
+};
+int must_check sandbox_exec(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io,
+                            struct sandbox_process *p, struct error *e);
+
+/* To one process of the container, 0 for init; `all`: to every one. -ESRCH. */
+int sandbox_kill(struct sandbox *sb, pid_t pid, int signo, bool all);
+void sandbox_pause(struct sandbox *sb, bool paused);
+
+/* Called with init's wait status before sandbox_run() returns, to tell who waits. */
+void sandbox_on_exit(struct sandbox *sb, void (*fn)(void *arg, int wstatus), void *arg);
+
+bool sandbox_started(const struct sandbox *sb);
+struct kernel *sandbox_kernel(struct sandbox *sb);
+struct host_loop *sandbox_loop(struct sandbox *sb);
+/* The host's terminal behind init (or an exec's `p`) has a new size. */
+void sandbox_resize(struct sandbox *sb, struct sandbox_process *p);
+
+#endif

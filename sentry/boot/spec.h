@@ -1,0 +1,75 @@
+/*
+ * What a sandbox is to run, free of any file format: the CLI makes one from an OCI bundle, from the options of `do`, or from a
+ * message of the control socket. All pointers are borrowed from whoever made it and must stay valid while boot reads them.
+ */
+#ifndef SENTRY_BOOT_SPEC_H
+#define SENTRY_BOOT_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Capability sets as bit masks, as in struct cred. */
+struct spec_caps {
+    uint64_t bounding, effective, inheritable, permitted, ambient;
+};
+
+struct spec_rlimit {
+    int resource;
+    uint64_t soft, hard;
+};
+
+struct spec_process {
+    const char **argv, **envp; /* NULL terminated; argv[0] is looked up in the guest's $PATH if it has no slash */
+    const char *cwd;
+    uid_t uid;
+    gid_t gid;
+    int64_t umask; /* -1: 022 */
+    const gid_t *groups;
+    size_t nr_groups;
+    struct spec_caps caps;
+    const struct spec_rlimit *rlimits;
+    size_t nr_rlimits;
+    bool no_new_privs;
+    bool terminal;
+    unsigned short rows, cols; /* of the terminal; 0: unknown */
+    int oom_score_adj;
+};
+
+/* One mount, in the order of the list. */
+struct spec_mount {
+    const char *destination; /* absolute, in the container */
+    const char *type;        /* "tmpfs", "proc", ...; "bind" for host trees */
+    const char *source;
+    const char *data;          /* options that are the filesystem's own, comma separated; "" for none */
+    unsigned long flags;       /* MS_* */
+    unsigned long propagation; /* MS_SHARED, MS_SLAVE...; 0: leave */
+    bool bind, recursive;
+    int source_fd; /* bind: O_PATH descriptor of the host file or directory, owned by the spec's maker */
+};
+
+enum spec_root_kind {
+    SPEC_ROOT_HOST,    /* the host directory itself */
+    SPEC_ROOT_OVERLAY, /* the host directory below an upper layer in memory */
+};
+
+struct container_spec {
+    const char *id;
+    const char *platform;
+    enum spec_root_kind root_kind;
+    int root_fd;           /* O_PATH descriptor of the host directory, owned by the spec's maker */
+    const char *root_path; /* what /proc/mounts says it is */
+    bool root_readonly;
+    unsigned long root_propagation; /* MS_SHARED..., 0: private */
+    struct spec_process process;
+    struct spec_mount *mounts;
+    size_t nr_mounts;
+    const char **masked_paths, **readonly_paths; /* NULL terminated or NULL */
+    const char *hostname, *domainname;           /* NULL: the host's names are not shown, "runsc-c" is */
+    uint64_t pids_limit;                         /* 0: none */
+    uint64_t memory_limit;                       /* bytes; 0: none */
+    bool strace;
+};
+
+#endif

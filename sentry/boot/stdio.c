@@ -1,0 +1,38 @@
+/* Descriptor tables of new processes: 0, 1 and 2. */
+#include "sentry/boot/boot_internal.h"
+
+#include "sentry/host/host_file.h"
+#include "vfs/fdtable.h"
+#include "vfs/file.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+int boot_fdtable_of(struct file *in, struct file *out, struct file *err, struct fdtable **ft)
+{
+    struct file *files[] = {in, out, err};
+    int r = fdtable_create(ft);
+
+    for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(files); i++)
+        r = fd_install(*ft, files[i], (int)i, false, 1024);
+    return r < 0 ? r : 0;
+}
+
+int boot_stdio(struct sandbox *sb, const struct sandbox_stdio *io, struct fdtable **out)
+{
+    struct file *files[3] = {NULL};
+    int r = 0;
+
+    for (int i = 0; i < 3; i++) {
+        if (r == 0)
+            r = host_file_create(sb->loop, io->fd[i], &files[i]);
+        else
+            close(io->fd[i]);
+    }
+    if (r == 0)
+        r = boot_fdtable_of(files[0], files[1], files[2], out);
+    for (int i = 0; i < 3; i++)
+        if (files[i])
+            file_put(files[i]);
+    return r;
+}
