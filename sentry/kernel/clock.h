@@ -1,8 +1,8 @@
 /*
  * Clocks, CPU times and the timers that run on them.
  *
- * Wall clocks are the host's. CLOCK_BOOTTIME and CLOCK_MONOTONIC are the host's CLOCK_MONOTONIC and CLOCK_BOOTTIME, as in a
- * container. CPU clocks count what the guest's code used on a CPU (user) and what the sentry used on its behalf (system).
+ * Wall clocks are the host's own, as in any container. CPU clocks count what the guest's code used on a CPU (user) and
+ * what the sentry used on its behalf (system).
  */
 #ifndef SENTRY_KERNEL_CLOCK_H
 #define SENTRY_KERNEL_CLOCK_H
@@ -26,7 +26,8 @@ struct tgroup;
 struct cputime {
     int64_t user, system;
 };
-/* What a thread, or all threads dead and alive of a process, have used so far. Any thread may ask. */
+/* What a thread, or all threads dead and alive of a process, have used so far. Any thread may ask; a task that asks about
+ * itself gets its utime_ns brought up to date. Takes siglock. */
 struct cputime task_cputime(struct task *t);
 struct cputime tgroup_cputime(struct tgroup *tg);
 /* All exited and waited-for descendants of a process. Takes tasks_lock. */
@@ -36,6 +37,24 @@ struct cputime tgroup_children_cputime(struct tgroup *tg);
 int must_check kclock_get(struct task *t, clockid_t clock, int64_t *ns);
 /* A deadline on a wall clock (absolute, or relative to now) as CLOCK_MONOTONIC time, saturating. */
 int64_t kclock_to_monotonic(clockid_t clock, int64_t ns, bool absolute);
+
+#define KTIME_MAX INT64_MAX
+
+/* A sum of times that stops at KTIME_MAX instead of overflowing. */
+int64_t time_add_saturating(int64_t a, int64_t b);
+
+static inline int64_t timespec_to_ns(struct timespec ts)
+{
+    return ts.tv_sec >= KTIME_MAX / NSEC_PER_SEC ? KTIME_MAX : ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+static inline struct timespec ns_to_timespec(int64_t ns)
+{
+    return (struct timespec){.tv_sec = ns / NSEC_PER_SEC, .tv_nsec = ns % NSEC_PER_SEC};
+}
+
+/* The task (or, if !*per_thread, one of the process) that a dynamic CPU clock id measures, referenced; NULL if `t` may not. */
+struct task *kclock_cpu_task(struct task *t, clockid_t clock, bool *per_thread);
 
 /* struct timespec and timeval between ns and guest memory. Reading refuses (-EINVAL) negative and unnormalised values and
  * saturates at INT64_MAX. */
@@ -48,17 +67,17 @@ int must_check timeval_out(struct task *t, guest_addr a, int64_t ns);
  * Life of a process's timers, for fork, exec and exit.
  *
  * tgroup_timers_init(): a new process has none (fork does not inherit). tgroup_timers_exec(): POSIX timers go, itimers stay.
- * tgroup_timers_exit(): all go; called once when the last thread has exited, without locks. task_timers_exit(): timers that
- * measure this thread stop.
+ * tgroup_timers_exit(): all go; called once when the last thread has exited, without locks.
  */
 void tgroup_timers_init(struct tgroup *tg);
 void tgroup_timers_exec(struct tgroup *tg);
 void tgroup_timers_exit(struct tgroup *tg);
 
 /*
- * CPU timers (ITIMER_VIRTUAL, ITIMER_PROF, POSIX timers on CPU clocks, RLIMIT_CPU). While any is armed in a process, its tasks
- * are made to leave the guest from time to time, and the run loop calls cpu_timers_check() after each return from the guest for
- * which task->tg->cpu_timers_armed is true. Without locks.
+ * CPU timers (ITIMER_VIRTUAL, ITIMER_PROF, POSIX timers on CPU clocks, RLIMIT_CPU). While any is armed in a process, its
+ * running tasks are made to leave the guest from time to time, and the run loop calls this before each entry to the guest for
+ * which task->tg->cpu_timers_armed is true, with task->utime_ns up to date and before it looks at signals. Without locks;
+ * nearly free when nothing is due.
  */
 void cpu_timers_check(struct task *t);
 /* RLIMIT_CPU of the process has changed (setrlimit, fork, exec). Without siglock. */
