@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdio.h>
