@@ -81,6 +81,24 @@ void mm_set_layout(struct mm *mm, const struct mm_layout *in);
 void mm_set_exe_file(struct mm *mm, struct file *f);
 struct file *mm_exe_file(struct mm *mm);
 
+/*
+ * For the loader, on a fresh address space: where things go. Random when `randomize`. `pie_base` is for position-independent
+ * programs that have an interpreter; everything else without an address goes where mm_mmap puts it.
+ */
+struct mm_exec_layout {
+    uint64_t stack_top, pie_base, brk_gap; /* brk_gap: bytes between the program's end and its heap */
+};
+void mm_plan_exec(struct mm *mm, uint64_t stack_limit, bool randomize, struct mm_exec_layout *out);
+/* Maps the initial stack, `len` bytes below `top`, growing down as far as RLIMIT_STACK allows. */
+int must_check mm_map_stack(struct mm *mm, const struct mm_limits *lim, uint64_t top, uint64_t len, bool executable);
+/*
+ * Maps pages of the memory file that belong to the sentry (the vDSO), shared and not writable by the guest, at a free place:
+ * the address or -errno. `name` is what /proc/PID/maps shows; it is not copied. Takes references on the pages.
+ */
+int64_t mm_map_special(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t memfile_off, const char *name);
+/* A free range of `len` bytes where mm_mmap would put it; 0 if there is none. Nothing is mapped. */
+uint64_t mm_find_free(struct mm *mm, uint64_t len);
+
 /* Sizes in bytes, for /proc/PID/{status,statm}, getrusage. */
 struct mm_stats {
     uint64_t vm_size, vm_peak, rss_anon, rss_file, rss_shmem, rss_peak, locked, data, stack, text;
