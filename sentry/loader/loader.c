@@ -226,7 +226,7 @@ static void fill_result(struct load *l, uint64_t sp, struct exec_result *out)
 static int load(struct load *l, struct exec_result *out)
 {
     struct mm_limits none = {.as = UINT64_MAX, .data = UINT64_MAX, .stack = l->req->stack_limit, .memlock = UINT64_MAX};
-    size_t head_len;
+    size_t head_len = 0;
     uint64_t sp;
     int r;
 
