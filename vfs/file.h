@@ -67,6 +67,9 @@ struct file_ops {
     int (*map_extent)(struct file *f, uint64_t off, uint64_t len, int access, struct mmap_extent *out);
     int (*set_flags)(struct file *f,
                      int flags); /* asked before fcntl(F_SETFL) changes O_NONBLOCK, O_APPEND, O_DIRECT, O_ASYNC; NULL: fine */
+    /* How long a blocking read(2) or write(2) may wait, in ns; INT64_MAX: for ever (SO_RCVTIMEO, SO_SNDTIMEO). Then -EAGAIN;
+     * with a limit, a signal means -EINTR instead of -ERESTARTSYS. NULL: for ever. */
+    int64_t (*timeout)(struct file *f, bool writing);
     int (*flush)(struct file *f, const struct vfs_caller *c);   /* each close(2) of a descriptor */
     void (*release)(struct file *f);                            /* last reference gone; frees f->priv */
     void (*show_fdinfo)(struct file *f, char *buf, size_t len); /* extra lines of /proc/PID/fdinfo/N */
@@ -80,6 +83,9 @@ enum fmode {
     FMODE_PATH = 16,        /* O_PATH */
     FMODE_EXEC = 32,        /* opened for execve */
     FMODE_NOWAIT_HOST = 64, /* host descriptor behind it may block: the syscall layer must check poll first */
+    FMODE_STREAM = 128,     /* pipes and stream sockets: a blocking write(2) goes on after a short count until all is
+                             * written, and -EPIPE raises SIGPIPE */
+    FMODE_MMAP_ANON = 256,   /* mapping it is anonymous memory (/dev/zero): mmap(2) sets MAP_ANONYMOUS and forgets the file */
 };
 
 struct file {
@@ -88,6 +94,7 @@ struct file {
     struct path path;      /* both NULL only while being built */
     struct inode *inode;   /* == path.dentry->inode at open time; referenced */
     unsigned int mode;     /* FMODE_*; immutable after open */
+    bool counts_write;     /* holds one of inode->write_count */
     atomic_int flags;      /* O_* as F_GETFL shows them */
     struct mutex pos_lock; /* held by read/write/lseek/getdents that use pos */
     loff_t pos GUARDED_BY(pos_lock);
@@ -102,6 +109,9 @@ struct file {
     struct list_head epitems GUARDED_BY(lock); /* epoll registrations of this file */
     void *priv;                                /* the ops' own */
 };
+
+/* Who unregisters a file that is being closed from epoll; called when f->epitems is not empty. At boot. */
+void file_epoll_register(void (*fn)(struct file *f));
 
 struct file *file_get(struct file *f);
 void file_put(struct file *f);
