@@ -54,6 +54,7 @@ struct command {
     const struct opt *opts;
     size_t opts_size;       /* of the struct that the options fill */
     int min_args, max_args; /* operands; max < 0: any number */
+    int error_status;       /* when it fails; 0: 1 */
     /* `opts` points to the filled struct. Exit status, or negative errno with *e set. */
     int (*run)(const struct cli *cli, void *opts, int argc, char **argv, struct error *e);
 };

@@ -268,5 +268,6 @@ const struct command command_exec = {
     .opts_size = sizeof(struct exec_opts),
     .min_args = 1,
     .max_args = -1,
+    .error_status = 255, /* as runc: 1 would be the program's */
     .run = cmd_exec,
 };

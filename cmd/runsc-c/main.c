@@ -129,7 +129,7 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-static int run_command(const struct cli *cli, int argc, char **argv, struct error *e)
+static int run_command(const struct cli *cli, int argc, char **argv, int *error_status, struct error *e)
 {
     const struct command *c = find_command(argv[0]);
     void *opts;
@@ -141,6 +141,8 @@ static int run_command(const struct cli *cli, int argc, char **argv, struct erro
         print_command_help(c);
         return 0;
     }
+    if (c->error_status)
+        *error_status = c->error_status;
     opts = calloc(1, c->opts_size + 1);
     if (!opts)
         return error_set(e, ENOMEM, "%s", c->name);
@@ -157,7 +159,7 @@ int main(int argc, char **argv)
 {
     struct cli cli = {0};
     struct error e = {""};
-    int first = options_parse(global_opts, &cli, argc, argv, &e), r = first;
+    int first = options_parse(global_opts, &cli, argc, argv, &e), r = first, error_status = 1;
 
     if (r >= 0)
         r = check_globals(&cli, &e);
@@ -171,12 +173,12 @@ int main(int argc, char **argv)
         print_help();
         return cli.help ? 0 : 1;
     }
-    r = run_command(&cli, argc - first, argv + first, &e);
+    r = run_command(&cli, argc - first, argv + first, &error_status, &e);
     if (r >= 0)
         return r;
 fail:
     fprintf(stderr, "runsc-c: %s\n", e.text);
     if (cli.log && cli.log_format)
         log_error(&cli, e.text);
-    return 1;
+    return error_status;
 }
