@@ -1,0 +1,447 @@
+/*
+ * The code image of stub processes: zygote, mapper and guest threads. Mapped read-only into all of them.
+ *
+ * Guest threads and their memory are at the guest's mercy, so nothing here needs to be right for the sake of anyone but the
+ * guest. The zygote and the mapper are trusted: they use no memory that a guest can write, not even a stack.
+ */
+#include "platform/arch/x86_64/pristine.inc"
+#include "platform/pvmexec/layout.h"
+
+#define NR_mprotect       10
+#define NR_rt_sigaction   13
+#define NR_rt_sigprocmask 14
+#define NR_rt_sigreturn   15
+#define NR_getpid         39
+#define NR_clone          56
+#define NR_exit           60
+#define NR_getppid        110
+#define NR_sigaltstack    131
+#define NR_prctl          157
+#define NR_futex          202
+#define NR_seccomp        317
+
+#define FUTEX_WAIT 0
+#define FUTEX_WAKE 1
+
+/* Offsets in the kernel's signal frame, from where rsp points when a handler begins. */
+#define FRAME_RIP 176
+
+.macro EXPORT name
+        .globl  \name
+        .hidden \name
+\name:
+.endm
+
+        .section .rodata
+        .balign 64
+EXPORT stub_image_start
+EXPORT stub_image_entry
+        PRISTINE_ENTRY stub_image_start
+
+/*
+ * The zygote. r12 image file, r13 pid of the sentry, r14 and r15 file offsets of the globals and birth pages.
+ */
+        movabs  $STUB_GLOBALS, %rdi
+        mov     $4096, %esi
+        mov     $1, %edx                /* PROT_READ */
+        mov     $0x11, %r10d            /* MAP_SHARED | MAP_FIXED */
+        mov     %r12d, %r8d
+        mov     %r14, %r9
+        mov     $NR_mmap, %eax
+        syscall
+        cmp     %rdi, %rax
+        jne     stub_die
+        movabs  $STUB_BIRTH, %rdi
+        mov     $3, %edx                /* PROT_READ | PROT_WRITE */
+        mov     %r15, %r9
+        mov     $NR_mmap, %eax
+        syscall
+        cmp     %rdi, %rax
+        jne     stub_die
+
+        mov     $2, %edi                /* SIG_SETMASK */
+        lea     all_signals(%rip), %rsi
+        xor     %edx, %edx
+        mov     $8, %r10d
+        mov     $NR_rt_sigprocmask, %eax
+        syscall
+        lea     signal_table(%rip), %rbx
+1:      movzbl  (%rbx), %edi
+        test    %edi, %edi
+        jz      3f
+        lea     action_fault(%rip), %rsi
+        cmpb    $0, 1(%rbx)
+        je      2f
+        lea     action_kick(%rip), %rsi
+2:      xor     %edx, %edx
+        mov     $8, %r10d
+        mov     $NR_rt_sigaction, %eax
+        syscall
+        test    %eax, %eax
+        jnz     stub_die
+        add     $2, %rbx
+        jmp     1b
+3:      mov     $38, %edi               /* PR_SET_NO_NEW_PRIVS */
+        mov     $1, %esi
+        xor     %edx, %edx
+        xor     %r10d, %r10d
+        xor     %r8d, %r8d
+        mov     $NR_prctl, %eax
+        syscall
+        test    %eax, %eax
+        jnz     stub_die
+        movabs  $STUB_BIRTH, %rbp
+
+zygote_loop:
+        mov     BIRTH_BELL(%rbp), %r14d /* before the look, so that a ring during it is not slept through */
+        lea     BIRTH_FIRST(%rbp), %rbx
+        mov     $BIRTH_SLOTS, %r15d
+1:      cmpl    $BIRTH_REQUESTED, BIRTH_STATE(%rbx)
+        je      zygote_spawn
+        add     $BIRTH_SIZE, %rbx
+        dec     %r15d
+        jnz     1b
+        lea     BIRTH_BELL(%rbp), %rdi
+        mov     $FUTEX_WAIT, %esi
+        mov     %r14d, %edx
+        xor     %r10d, %r10d
+        mov     $NR_futex, %eax
+        syscall
+        jmp     zygote_loop
+
+zygote_spawn:
+        movabs  $STUB_COMMANDS, %rdi
+        mov     $4096, %esi
+        mov     $1, %edx
+        mov     $0x11, %r10d
+        mov     %r12d, %r8d
+        mov     BIRTH_COMMANDS(%rbx), %r9
+        mov     $NR_mmap, %eax
+        syscall
+        cmp     %rdi, %rax
+        jne     1f
+        movl    $BIRTH_FORKED, BIRTH_STATE(%rbx)
+        mov     $0x8400, %edi           /* CLONE_FILES | CLONE_PARENT */
+        xor     %esi, %esi
+        xor     %edx, %edx
+        xor     %r10d, %r10d
+        xor     %r8d, %r8d
+        mov     $NR_clone, %eax
+        syscall
+        test    %rax, %rax
+        jz      stub_born
+        jns     zygote_loop
+1:      mov     %eax, BIRTH_LISTENER(%rbx)
+        movl    $0, BIRTH_PID(%rbx)
+        movl    $BIRTH_READY, BIRTH_STATE(%rbx)
+        lea     BIRTH_STATE(%rbx), %rdi
+        mov     $FUTEX_WAKE, %esi
+        mov     $1, %edx
+        mov     $NR_futex, %eax
+        syscall
+        jmp     zygote_loop
+
+/* A new stub. rbx is its entry of the birth page, to which nobody but the sentry and this thread has access. */
+stub_born:
+        mov     $1, %edi                /* PR_SET_PDEATHSIG */
+        mov     $9, %esi                /* SIGKILL */
+        mov     $NR_prctl, %eax
+        syscall
+        mov     $NR_getppid, %eax
+        syscall
+        cmp     %r13d, %eax
+        jne     stub_die
+        mov     $NR_getpid, %eax
+        syscall
+        mov     %eax, BIRTH_PID(%rbx)
+        mov     $1, %edi                /* SECCOMP_SET_MODE_FILTER */
+        mov     $8, %esi                /* SECCOMP_FILTER_FLAG_NEW_LISTENER */
+        movabs  $(STUB_GLOBALS + GLOBAL_MAPPER_FPROG), %rdx
+        mov     $NR_seccomp, %eax
+        syscall
+        mov     %eax, BIRTH_LISTENER(%rbx)
+        movl    $BIRTH_READY, BIRTH_STATE(%rbx)
+        lea     BIRTH_STATE(%rbx), %rdi
+        mov     $FUTEX_WAKE, %esi
+        mov     $1, %edx
+        mov     $NR_futex, %eax
+        syscall
+EXPORT stub_birth_wake_ip
+        xor     %edi, %edi
+        xor     %r12d, %r12d
+
+/*
+ * The mapper. It asks for work with the result of the last in its arguments; the answer is the number of operations in the
+ * commands page. r12: last result, r13: operations done.
+ */
+mapper_loop:
+        mov     %r12, %rdi
+        mov     %r13, %rsi
+        mov     $NR_getpid, %eax        /* any would do: the filter turns it into a notification */
+        syscall
+EXPORT stub_mapper_notify_ip
+        mov     %rax, %r14
+        cmp     $OPS_MAX, %r14
+        ja      mapper_loop             /* interrupted by a stop or the freezer: say it again */
+        movabs  $STUB_COMMANDS, %rbx
+        xor     %r12d, %r12d
+        xor     %r13d, %r13d
+1:      cmp     %r13, %r14
+        je      mapper_loop
+        mov     8(%rbx), %rdi
+        mov     16(%rbx), %rsi
+        mov     24(%rbx), %rdx
+        mov     32(%rbx), %r10
+        mov     40(%rbx), %r8
+        mov     48(%rbx), %r9
+        mov     (%rbx), %eax
+        cmp     $NR_clone, %eax
+        je      3f
+        syscall
+EXPORT stub_mapper_op_ip
+2:      mov     %rax, %r12
+        cmp     $-4095, %rax
+        jae     mapper_loop
+        inc     %r13
+        add     $OP_SIZE, %rbx
+        jmp     1b
+3:      syscall
+EXPORT stub_mapper_clone_ip
+        test    %rax, %rax
+        jnz     2b
+
+/* A new thread, all signals blocked and under the mapper's filter still. r9 is its slot. */
+        mov     %r9, %rbx
+        wrgsbase %rbx
+        lea     SLOT_SIGSTACK(%rbx), %rdi
+        xor     %esi, %esi
+        mov     $NR_sigaltstack, %eax
+        syscall
+EXPORT stub_init_sigstack_ip
+        test    %eax, %eax
+        jnz     stub_die
+        mov     $1, %edi
+        xor     %esi, %esi
+        movabs  $(STUB_GLOBALS + GLOBAL_GUEST_FPROG), %rdx
+        mov     $NR_seccomp, %eax
+        syscall
+EXPORT stub_init_seccomp_ip
+        test    %eax, %eax
+        jnz     stub_die
+        mov     $2, %edi
+        lea     SLOT_NO_SIGNALS(%rbx), %rsi
+        xor     %edx, %edx
+        mov     $8, %r10d
+        mov     $NR_rt_sigprocmask, %eax
+        syscall
+EXPORT stub_init_sigmask_ip
+        jmp     trampoline_wait
+
+stub_die:
+        ud2
+
+/*
+ * Waits until the turn of the slot in rbx is the guest's again. Clobbers what a system call does, and rax, rdx, rdi, rsi,
+ * r10, r14 and r15.
+ */
+.macro AWAIT_TURN
+        mov     SLOT_SPIN(%rbx), %edx
+        movabs  $(STUB_GLOBALS + GLOBAL_CROWDED), %r14
+10:     mov     SLOT_TURN(%rbx), %eax
+        cmp     $TURN_SENTRY, %eax
+        jb      14f
+        cmp     $0, %edx
+        je      11f
+        dec     %edx
+        pause
+        cmpl    $0, SLOT_SPIN(%rbx)
+        je      11f
+        cmpl    $0, (%r14)
+        je      10b
+11:     mov     $TURN_SENTRY, %eax
+        mov     $TURN_SENTRY_SLEEP, %edx
+        lock cmpxchg %edx, SLOT_TURN(%rbx)
+        cmp     $TURN_SENTRY, %eax
+        jb      14f
+        lea     SLOT_TURN(%rbx), %rdi
+        mov     $FUTEX_WAIT, %esi
+        mov     $TURN_SENTRY_SLEEP, %edx
+        lea     12f(%rip), %r15
+        jmp     futex
+12:     mov     SLOT_TURN(%rbx), %eax
+        cmp     $TURN_SENTRY, %eax
+        jae     11b
+14:
+.endm
+
+/* The second half of handing over, after the turn became the sentry's and eax is what it was before. */
+.macro WAKE_SENTRY
+        cmp     $TURN_GUEST_SLEEP, %eax
+        jne     20f
+        lea     SLOT_TURN(%rbx), %rdi
+        mov     $FUTEX_WAKE, %esi
+        mov     $1, %edx
+        lea     20f(%rip), %r15
+        jmp     futex
+20:
+.endm
+
+/*
+ * Where all trampolines go, with gs known to be the slot, rax the number of the call and rcx where to go on. The FP state
+ * stays in the registers all the time.
+ */
+        .balign 64
+EXPORT stub_trampoline_common
+        mov     %rax, %gs:SLOT_REGS + REGS_RAX
+        mov     %rcx, %gs:SLOT_REGS + REGS_RCX
+        mov     %rcx, %gs:SLOT_REGS + REGS_RIP
+        mov     %rsp, %gs:SLOT_REGS + REGS_RSP
+        mov     %rdi, %gs:SLOT_REGS + REGS_RDI
+        mov     %rsi, %gs:SLOT_REGS + REGS_RSI
+        mov     %rdx, %gs:SLOT_REGS + REGS_RDX
+        mov     %r10, %gs:SLOT_REGS + REGS_R10
+        mov     %r8, %gs:SLOT_REGS + REGS_R8
+        mov     %r9, %gs:SLOT_REGS + REGS_R9
+        mov     %rbx, %gs:SLOT_REGS + REGS_RBX
+        mov     %rbp, %gs:SLOT_REGS + REGS_RBP
+        mov     %r12, %gs:SLOT_REGS + REGS_R12
+        mov     %r13, %gs:SLOT_REGS + REGS_R13
+        mov     %r14, %gs:SLOT_REGS + REGS_R14
+        mov     %r15, %gs:SLOT_REGS + REGS_R15
+        mov     %gs:SLOT_SELF, %rbx
+        lea     (SLOT_REGS + REGS_RFLAGS + 8)(%rbx), %rsp
+        pushfq
+        mov     (%rsp), %rax
+        mov     %rax, (SLOT_REGS + REGS_R11)(%rbx)
+        rdfsbase %rax
+        mov     %rax, (SLOT_REGS + REGS_FS)(%rbx)
+        movl    $HOW_TRAMPOLINE, SLOT_HOW(%rbx)
+        mov     $TURN_SENTRY, %eax
+        xchg    %eax, SLOT_TURN(%rbx)
+/* From here to trampoline_end a kick finds the thread's registers in the sentry's hands. */
+trampoline_posted:
+        WAKE_SENTRY
+trampoline_wait:
+        AWAIT_TURN
+        mov     SLOT_COMMAND(%rbx), %eax
+        cmp     $COMMAND_RUN, %eax
+        jne     3f
+1:      lea     (SLOT_REGS + REGS_RFLAGS)(%rbx), %rsp
+        popfq
+        mov     %gs:SLOT_REGS + REGS_R15, %r15
+        mov     %gs:SLOT_REGS + REGS_R14, %r14
+        mov     %gs:SLOT_REGS + REGS_R13, %r13
+        mov     %gs:SLOT_REGS + REGS_R12, %r12
+        mov     %gs:SLOT_REGS + REGS_RBP, %rbp
+        mov     %gs:SLOT_REGS + REGS_RBX, %rbx
+        mov     %gs:SLOT_REGS + REGS_R11, %r11
+        mov     %gs:SLOT_REGS + REGS_R10, %r10
+        mov     %gs:SLOT_REGS + REGS_R9, %r9
+        mov     %gs:SLOT_REGS + REGS_R8, %r8
+        mov     %gs:SLOT_REGS + REGS_RAX, %rax
+        mov     %gs:SLOT_REGS + REGS_RCX, %rcx
+        mov     %gs:SLOT_REGS + REGS_RDX, %rdx
+        mov     %gs:SLOT_REGS + REGS_RSI, %rsi
+        mov     %gs:SLOT_REGS + REGS_RDI, %rdi
+        mov     %gs:SLOT_REGS + REGS_RSP, %rsp
+        jmp     *%gs:SLOT_REGS + REGS_RIP
+3:      cmp     $COMMAND_RUN_SETFS, %eax
+        jne     4f
+        mov     (SLOT_REGS + REGS_FS)(%rbx), %rax
+        wrfsbase %rax
+        jmp     1b
+4:      cmp     $COMMAND_EXIT, %eax
+        je      thread_exit
+        int3                            /* COMMAND_TO_FRAME: the kernel makes the frame */
+        jmp     trampoline_wait
+
+futex:
+        mov     $NR_futex, %eax
+        xor     %r10d, %r10d
+        syscall
+EXPORT stub_futex_ip
+        jmp     *%r15
+trampoline_end:
+
+thread_exit:
+        xor     %edi, %edi
+        mov     $NR_exit, %eax
+        syscall
+EXPORT stub_exit_ip
+        ud2
+
+/*
+ * Signal handlers, on the slot's signal stack with all signals blocked. r12 stays the frame's address.
+ */
+        .balign 64
+handler_fault:
+        mov     %rsp, %r12
+        mov     %rsp, %rbx
+        and     $-SLOT_SIZE, %rbx
+        mov     $HOW_FRAME, %r13d
+frame_post:
+        mov     %r12, SLOT_FRAME(%rbx)
+        mov     %r13d, SLOT_HOW(%rbx)
+        rdfsbase %rax
+        mov     %rax, (SLOT_REGS + REGS_FS)(%rbx)
+        rdgsbase %rax
+        mov     %rax, (SLOT_REGS + REGS_GS)(%rbx)
+        mov     $TURN_SENTRY, %eax
+        xchg    %eax, SLOT_TURN(%rbx)
+        WAKE_SENTRY
+        AWAIT_TURN
+        cmpl    $COMMAND_EXIT, SLOT_COMMAND(%rbx)
+        je      thread_exit
+        mov     (SLOT_REGS + REGS_FS)(%rbx), %rax
+        wrfsbase %rax
+        mov     (SLOT_REGS + REGS_GS)(%rbx), %rax
+        wrgsbase %rax
+frame_return:
+        lea     8(%r12), %rsp
+signal_restorer:
+        mov     $NR_rt_sigreturn, %eax
+        syscall
+EXPORT stub_sigreturn_ip
+        ud2
+
+/*
+ * A kick. Guest code is stopped. In stub code it means that the thread is on its way in or out: on the way in there is
+ * nothing to do, since the sentry remembers the interrupt; on the way out, guest code must not be reached.
+ */
+handler_kick:
+        mov     %rsp, %r12
+        mov     %rsp, %rbx
+        and     $-SLOT_SIZE, %rbx
+        mov     $HOW_FRAME, %r13d
+        mov     FRAME_RIP(%r12), %rax
+        lea     stub_image_start(%rip), %rcx
+        cmp     %rcx, %rax
+        jb      frame_post
+        lea     stub_image_end(%rip), %rcx
+        cmp     %rcx, %rax
+        jae     frame_post
+        lea     trampoline_posted(%rip), %rcx
+        cmp     %rcx, %rax
+        jb      frame_return
+        lea     trampoline_end(%rip), %rcx
+        cmp     %rcx, %rax
+        jae     frame_return
+        cmpl    $TURN_SENTRY, SLOT_TURN(%rbx)
+        jae     frame_return
+        mov     $HOW_ABORTED, %r13d
+        jmp     frame_post
+
+        .balign 8
+all_signals:
+        .quad   -1
+        /* struct sigaction: SA_SIGINFO | SA_ONSTACK | SA_RESTORER, everything blocked. */
+action_fault:
+        .quad   STUB_CODE + handler_fault - stub_image_start, 0x0c000004
+        .quad   STUB_CODE + signal_restorer - stub_image_start, -1
+action_kick:
+        .quad   STUB_CODE + handler_kick - stub_image_start, 0x0c000004
+        .quad   STUB_CODE + signal_restorer - stub_image_start, -1
+signal_table:                           /* signal, whether it is the kick */
+        .byte   4, 0, 5, 0, 7, 0, 8, 0, 11, 0, 31, 0, 23, 1, 0, 0
+EXPORT stub_image_end
+        .section .note.GNU-stack, "", @progbits

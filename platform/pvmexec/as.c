@@ -1,0 +1,182 @@
+/* Address spaces of the stub engine: from a stub of the zygote's to its death. */
+#include "platform/pvmexec/stub.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct stub_platform *platform_of(struct stub_as *as)
+{
+    return container_of(as->base.p, struct stub_platform, base);
+}
+
+/* Frees what the process had mapped, now that it is gone. Slots of threads that a context still holds are freed by it. */
+static void bury(struct stub_as *as)
+{
+    struct stub_platform *p = platform_of(as);
+    struct stub_thread *t, *next;
+
+    mutex_lock(&as->lock);
+    as->buried = true;
+    list_for_each_entry_safe(t, next, &as->threads, node)
+        if (!t->owned)
+            stub_thread_free(t);
+    mutex_unlock(&as->lock);
+    arena_free(&p->arena, ARENA_PAGE, as->proc.commands);
+    stub_as_put(as);
+}
+
+void stub_reap_zombies(struct stub_platform *p, bool wait)
+{
+    struct stub_as *as, *next;
+    struct list_head gone;
+
+    list_init(&gone);
+    mutex_lock(&p->zombies_lock);
+    list_for_each_entry_safe(as, next, &p->zombies, zombie_node) {
+        if (waitpid(as->proc.pid, NULL, __WALL | (wait ? 0 : WNOHANG)) == 0)
+            continue;
+        list_del_init(&as->zombie_node);
+        list_add(&as->zombie_node, &gone);
+    }
+    mutex_unlock(&p->zombies_lock);
+    list_for_each_entry_safe(as, next, &gone, zombie_node) {
+        list_del_init(&as->zombie_node);
+        bury(as);
+    }
+}
+
+void stub_as_kill(struct stub_as *as)
+{
+    if (!atomic_exchange(&as->dead, true))
+        kill(as->proc.pid, SIGKILL);
+}
+
+int stub_as_create(struct platform *base, struct platform_as *fork_of, const struct platform_text_ops *ops, void *owner,
+                   struct platform_as **out)
+{
+    struct stub_platform *p = container_of(base, struct stub_platform, base);
+    struct stub_as *as;
+    const struct mapper_op forget_birth = {SYS_munmap, {STUB_BIRTH, 4096}};
+    int64_t last;
+    int r;
+
+    stub_reap_zombies(p, false);
+    as = calloc(1, sizeof(*as));
+    if (!as)
+        return -ENOMEM;
+    r = zygote_take(p, &as->proc);
+    if (r) {
+        free(as);
+        return r;
+    }
+    as->base.p = base;
+    as->text = ops;
+    as->owner = owner;
+    ref_init(&as->refs);
+    mutex_init(&as->lock);
+    list_init(&as->threads);
+    list_init(&as->zombie_node);
+    list_init(&as->idle_threads);
+    mutex_lock(&as->lock);
+    r = mapper_start(as);
+    if (r == 0)
+        r = mapper_run(as, &forget_birth, 1, &last);
+    mutex_unlock(&as->lock);
+    if (r != 1) {
+        stub_as_destroy(&as->base);
+        return r < 0 ? r : -ENOMEM;
+    }
+    *out = &as->base;
+    return 0;
+}
+
+void stub_as_put(struct stub_as *as)
+{
+    if (!ref_put(&as->refs))
+        return;
+    mutex_fini(&as->lock);
+    free(as);
+}
+
+void stub_as_destroy(struct platform_as *base)
+{
+    struct stub_as *as = container_of(base, struct stub_as, base);
+    struct stub_platform *p = platform_of(as);
+    const struct mapper_op unmap_all = {SYS_munmap, {0, STUB_CODE}};
+    int64_t last;
+    bool clean;
+
+    mutex_lock(&as->lock);
+    /*
+     * The owner will give its memory to others, and a hijacked thread may still be running. With the guest's memory gone, the
+     * process may die when it likes.
+     */
+    clean = mapper_run(as, &unmap_all, 1, &last) == 1;
+    atomic_store(&as->dead, true);
+    kill(as->proc.pid, SIGKILL);
+    close(as->proc.listener);
+    mutex_unlock(&as->lock);
+    if (clean) {
+        mutex_lock(&p->zombies_lock);
+        list_add_tail(&as->zombie_node, &p->zombies);
+        mutex_unlock(&p->zombies_lock);
+    } else {
+        waitpid(as->proc.pid, NULL, __WALL);
+        bury(as);
+    }
+}
+
+static void op_to_call(const struct platform_op *op, struct mapper_op *call)
+{
+    *call = (struct mapper_op){.args = {op->addr, op->len}};
+    switch (op->kind) {
+    case PLATFORM_MAP:
+        call->nr = SYS_mmap;
+        call->args[2] = (uint64_t)op->prot;
+        call->args[3] = MAP_SHARED | MAP_FIXED | (op->populate ? MAP_POPULATE : 0);
+        call->args[4] = (uint64_t)op->fd;
+        call->args[5] = op->offset;
+        break;
+    case PLATFORM_UNMAP:
+        call->nr = SYS_munmap;
+        break;
+    case PLATFORM_PROTECT:
+        call->nr = SYS_mprotect;
+        call->args[2] = (uint64_t)op->prot;
+        break;
+    }
+}
+
+int stub_as_apply(struct platform_as *base, const struct platform_op *ops, size_t n)
+{
+    struct stub_as *as = container_of(base, struct stub_as, base);
+    struct mapper_op calls[OPS_MAX];
+    int64_t last = 0;
+    int r = 0;
+
+    mutex_lock(&as->lock);
+    while (n > 0) {
+        size_t batch = n < OPS_MAX ? n : OPS_MAX;
+
+        for (size_t i = 0; i < batch; i++)
+            op_to_call(&ops[i], &calls[i]);
+        r = mapper_run(as, calls, batch, &last);
+        if (r < 0)
+            break;
+        if ((size_t)r < batch) {
+            r = last < 0 && last >= -4095 ? (int)last : -EIO;
+            break;
+        }
+        r = 0;
+        ops += batch;
+        n -= batch;
+    }
+    mutex_unlock(&as->lock);
+    return r;
+}

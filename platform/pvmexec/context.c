@@ -1,0 +1,370 @@
+/* Contexts of the stub engine: running a guest thread, and its FP state. */
+#include "lib/log.h"
+#include "platform/pvmexec/arch/frame.h"
+#include "platform/pvmexec/stub.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define RFLAGS_TF 0x100ULL
+
+static struct stub_context *to_ctx(struct platform_context *ctx)
+{
+    return container_of(ctx, struct stub_context, base);
+}
+
+static struct stub_platform *platform_of(struct stub_context *ctx)
+{
+    return container_of(ctx->base.p, struct stub_platform, base);
+}
+
+static int context_create(struct platform *p, struct platform_context **out)
+{
+    struct stub_context *ctx = calloc(1, sizeof(*ctx));
+
+    if (!ctx)
+        return -ENOMEM;
+    ctx->base.p = p;
+    *out = &ctx->base;
+    return 0;
+}
+
+/* --- being awake, and spinning --- */
+
+static void stop_spinning(struct stub_context *ctx)
+{
+    if (!ctx->spinning)
+        return;
+    ctx->spinning = false;
+    atomic_fetch_sub(&platform_of(ctx)->spin.load, 1);
+}
+
+static void decide_spinning(struct stub_context *ctx)
+{
+    struct spin *s = &platform_of(ctx)->spin;
+    int cpus = atomic_load_explicit(&s->cpus, memory_order_relaxed);
+    int load;
+
+    if (!ctx->awake) {
+        ctx->awake = true;
+        atomic_fetch_add(&s->load, 1);
+    }
+    load = atomic_load_explicit(&s->load, memory_order_relaxed);
+    if (ctx->spinning) {
+        if (load > cpus)
+            stop_spinning(ctx);
+    } else if (load + 1 <= cpus) {
+        if (atomic_fetch_add(&s->load, 1) + 1 <= cpus)
+            ctx->spinning = true;
+        else
+            atomic_fetch_sub(&s->load, 1);
+    }
+}
+
+static void park(struct platform_context *base)
+{
+    struct stub_context *ctx = to_ctx(base);
+
+    if (!ctx->awake)
+        return;
+    stop_spinning(ctx);
+    ctx->awake = false;
+    atomic_fetch_sub(&platform_of(ctx)->spin.load, 1);
+    if (ctx->thread)
+        atomic_store_explicit(slot_u32(ctx->thread, SLOT_SPIN), 0, memory_order_relaxed);
+}
+
+/* --- the thread --- */
+
+static uint64_t thread_cpu_time(struct stub_context *ctx)
+{
+    char path[64], buf[64];
+    uint64_t ns = 0;
+    ssize_t n;
+    int fd;
+
+    if (!ctx->thread)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/%d/schedstat", ctx->thread->tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    n = read(fd, buf, sizeof(buf) - 1);
+    close(fd);
+    if (n > 0) {
+        buf[n] = '\0';
+        ns = strtoull(buf, NULL, 10);
+    }
+    return ns;
+}
+
+static uint64_t cpu_time(struct platform_context *base)
+{
+    struct stub_context *ctx = to_ctx(base);
+
+    return ctx->cpu_time_before + thread_cpu_time(ctx);
+}
+
+static void drop_thread(struct stub_context *ctx)
+{
+    if (!ctx->thread)
+        return;
+    if (!atomic_load(&ctx->thread->as->dead))
+        ctx->cpu_time_before += thread_cpu_time(ctx);
+    stub_thread_put(ctx->thread);
+    ctx->thread = NULL;
+}
+
+/* Makes the thread wait in a signal handler, with all of its state in the frame. */
+static int to_frame(struct stub_context *ctx)
+{
+    struct stub_thread *t = ctx->thread;
+    int r;
+
+    if (t->in_frame)
+        return 0;
+    if (atomic_load(&t->as->dead))
+        return -ESRCH;
+    r = handoff(ctx, t, COMMAND_TO_FRAME);
+    if (r)
+        return r;
+    r = frame_find(t);
+    if (r == 0)
+        t->in_frame = true;
+    return r;
+}
+
+static int fp_alloc(struct stub_context *ctx)
+{
+    if (!ctx->fp_pending)
+        ctx->fp_pending = aligned_alloc(64, (ctx->base.p->fp.size + 63) & ~63UL);
+    return ctx->fp_pending ? 0 : -ENOMEM;
+}
+
+static int fp_get(struct platform_context *base, void *buf)
+{
+    struct stub_context *ctx = to_ctx(base);
+    int r;
+
+    if (ctx->fp_pending) {
+        memcpy(buf, ctx->fp_pending, base->p->fp.size);
+        return 0;
+    }
+    if (!ctx->thread) {
+        fp_init_state(&base->p->fp, buf);
+        return 0;
+    }
+    r = to_frame(ctx);
+    return r ? r : frame_fp_get(ctx->thread, &base->p->fp, buf);
+}
+
+static int fp_set(struct platform_context *base, const void *buf)
+{
+    struct stub_context *ctx = to_ctx(base);
+    int r = fp_alloc(ctx);
+
+    if (r == 0)
+        memcpy(ctx->fp_pending, buf, base->p->fp.size);
+    return r;
+}
+
+static int fp_flush(struct stub_context *ctx)
+{
+    int r = to_frame(ctx);
+
+    if (r == 0)
+        r = frame_fp_set(ctx->thread, &ctx->base.p->fp, ctx->fp_pending);
+    free(ctx->fp_pending);
+    ctx->fp_pending = NULL;
+    return r;
+}
+
+static void write_answers(struct stub_context *ctx)
+{
+    static const uint64_t valid = SLOT_MAGIC_VALUE, invalid = 0;
+    unsigned char *slot = ctx->thread->slot;
+
+    memcpy(slot + SLOT_ANSWERS, &ctx->answers, sizeof(ctx->answers));
+    memcpy(slot + SLOT_ANSWERS_MAGIC, ctx->have_answers ? &valid : &invalid, sizeof(valid));
+}
+
+static void set_answers(struct platform_context *base, const struct platform_answers *answers)
+{
+    struct stub_context *ctx = to_ctx(base);
+
+    ctx->have_answers = answers != NULL;
+    if (answers)
+        ctx->answers = *answers;
+    if (ctx->thread)
+        write_answers(ctx);
+}
+
+static int enter_as(struct stub_context *ctx, struct stub_as *as)
+{
+    bool fresh_fp;
+    int r;
+
+    if (ctx->thread && !ctx->fp_pending) {
+        /* The FP state moves along, unless the old address space is no more. */
+        r = fp_alloc(ctx);
+        if (r)
+            return r;
+        r = to_frame(ctx);
+        if (r == 0)
+            r = frame_fp_get(ctx->thread, &ctx->base.p->fp, ctx->fp_pending);
+        if (r)
+            fp_init_state(&ctx->base.p->fp, ctx->fp_pending);
+    }
+    drop_thread(ctx);
+    r = stub_thread_get(as, &ctx->thread, &fresh_fp);
+    if (r)
+        return r;
+    if (!fresh_fp && !ctx->fp_pending) {
+        r = fp_alloc(ctx);
+        if (r)
+            return r;
+        fp_init_state(&ctx->base.p->fp, ctx->fp_pending);
+    }
+    write_answers(ctx);
+    return 0;
+}
+
+static void context_destroy(struct platform_context *base)
+{
+    struct stub_context *ctx = to_ctx(base);
+
+    park(base);
+    drop_thread(ctx);
+    free(ctx->fp_pending);
+    free(ctx);
+}
+
+/* --- running --- */
+
+/* Hands the registers to the thread; returns the command that makes it use them, or a negative errno. */
+static int put_regs(struct stub_context *ctx, const struct guest_regs *regs)
+{
+    struct stub_thread *t = ctx->thread;
+    uint64_t fs = ctx->last.fs_base;
+    int r;
+
+    /* The trampoline code needs gs for itself, and would be traced by a set trap flag. */
+    if (regs->gs_base || (regs->rflags & RFLAGS_TF)) {
+        r = to_frame(ctx);
+        if (r)
+            return r;
+    }
+    if (t->in_frame) {
+        frame_write(t, regs);
+        return COMMAND_RUN;
+    }
+    memcpy(t->slot + SLOT_REGS, regs, sizeof(*regs));
+    return regs->fs_base == fs && ctx->fs_loaded ? COMMAND_RUN : COMMAND_RUN_SETFS;
+}
+
+static int get_event(struct stub_context *ctx, const struct guest_regs *given, struct guest_regs *regs,
+                     struct platform_event *ev)
+{
+    struct stub_thread *t = ctx->thread;
+    uint32_t how = atomic_load_explicit(slot_u32(t, SLOT_HOW), memory_order_relaxed);
+    int r;
+
+    if (how == HOW_TRAMPOLINE) {
+        t->in_frame = false;
+        memcpy(regs, t->slot + SLOT_REGS, sizeof(*regs));
+        if (regs->fs_base >= PLATFORM_TASK_SIZE)
+            regs->fs_base = 0;
+        regs->gs_base = 0;
+        ev->kind = PLATFORM_EVENT_SYSCALL;
+        return 0;
+    }
+    r = frame_find(t);
+    if (r)
+        return -ESRCH;
+    t->in_frame = true;
+    if (how == HOW_ABORTED) {
+        *regs = *given;
+        *ev = (struct platform_event){.kind = PLATFORM_EVENT_INTERRUPTED};
+    } else {
+        frame_read(t, regs, ev);
+    }
+    return 0;
+}
+
+static int run(struct platform_context *base, struct platform_as *as_base, struct guest_regs *regs, struct platform_event *ev)
+{
+    struct stub_context *ctx = to_ctx(base);
+    struct stub_as *as = container_of(as_base, struct stub_as, base);
+    int r;
+
+    if (unlikely(!ctx->thread || ctx->thread->as != as)) {
+        r = enter_as(ctx, as);
+        if (r)
+            return r;
+        ctx->fs_loaded = false;
+    }
+    decide_spinning(ctx);
+    if (unlikely(ctx->fp_pending)) {
+        r = fp_flush(ctx);
+        if (r)
+            return -ESRCH;
+    }
+    do {
+        if (unlikely(atomic_load_explicit(&ctx->interrupted, memory_order_relaxed)) &&
+            atomic_exchange(&ctx->interrupted, false)) {
+            *ev = (struct platform_event){.kind = PLATFORM_EVENT_INTERRUPTED};
+            return 0;
+        }
+        if (unlikely(atomic_load_explicit(&as->dead, memory_order_relaxed)))
+            return -ESRCH;
+        ctx->last_given = *regs;
+        r = put_regs(ctx, regs);
+        if (r < 0)
+            return -ESRCH;
+        r = handoff(ctx, ctx->thread, (uint32_t)r);
+        if (r)
+            return r;
+        r = get_event(ctx, &ctx->last_given, regs, ev);
+        if (r)
+            return r;
+        ctx->fs_loaded = true;
+        ctx->last.fs_base = regs->fs_base;
+        /* A kick is an event only if its interrupt has not been reported by other means; at the top it is looked at. */
+    } while (ev->kind == PLATFORM_EVENT_INTERRUPTED);
+    return 0;
+}
+
+static void interrupt(struct platform_context *base)
+{
+    struct stub_context *ctx = to_ctx(base);
+
+    atomic_store(&ctx->interrupted, true);
+    stub_kick(ctx);
+}
+
+static void destroy(struct platform *base)
+{
+    stub_platform_destroy(container_of(base, struct stub_platform, base));
+}
+
+const struct platform_vtable stub_vtable = {
+    .destroy = destroy,
+    .as_create = stub_as_create,
+    .as_destroy = stub_as_destroy,
+    .as_apply = stub_as_apply,
+    .context_create = context_create,
+    .context_destroy = context_destroy,
+    .set_answers = set_answers,
+    .run = run,
+    .interrupt = interrupt,
+    .park = park,
+    .fp_get = fp_get,
+    .fp_set = fp_set,
+    .cpu_time = cpu_time,
+};

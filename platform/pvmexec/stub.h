@@ -1,0 +1,215 @@
+/*
+ * The stub engine, inside.
+ *
+ * A *stub* is a process that lends its address space to a guest. Its first thread, the *mapper*, changes the address space when
+ * the sentry says so; every other is a *stub thread*, which runs one guest thread. A stub thread traps whatever the guest
+ * does, leaves the registers in its *slot*, a piece of memory shared with the sentry, gives the *turn* to the sentry thread
+ * that owns the context, and waits for its next turn.
+ *
+ * Trust: a guest can write its stub's slots and jump to any instruction of the stub code. So what the sentry reads from a slot
+ * is a claim about the guest that made it, and nothing more; results of the mapper come by seccomp notification, from registers
+ * that no guest can touch. See docs/platforms.md.
+ *
+ * Locks, outermost first: stub_as.lock, stub_family.lock, zygote.lock, arena.lock.
+ */
+#ifndef PLATFORM_PVMEXEC_STUB_H
+#define PLATFORM_PVMEXEC_STUB_H
+
+#include "lib/list.h"
+#include "lib/lock.h"
+#include "lib/refcount.h"
+#include "platform/arch/pristine.h"
+#include "platform/internal.h"
+#include "platform/pvmexec/layout.h"
+
+#include <stdatomic.h>
+
+/* --- arena.c: pieces of the one file that the sentry shares with all stubs --- */
+
+struct arena {
+    int fd;
+    unsigned char *base; /* the file as the sentry sees it */
+    struct mutex lock;
+    uint64_t next GUARDED_BY(lock);                     /* never used beyond here */
+    struct arena_piece *free_pages GUARDED_BY(lock);    /* one page each */
+    struct arena_piece *free_slots GUARDED_BY(lock);    /* SLOT_SIZE each */
+    struct arena_piece *free_families GUARDED_BY(lock); /* ARENA_FAMILY each */
+};
+
+enum arena_kind { ARENA_PAGE, ARENA_SLOT, ARENA_FAMILY };
+
+int must_check arena_init(struct arena *a, int fd, uint64_t first);
+void arena_fini(struct arena *a);
+/* A zeroed piece; its file offset, or a negative errno. */
+int64_t must_check arena_alloc(struct arena *a, enum arena_kind kind);
+/* No stub may have the piece mapped any more. */
+void arena_free(struct arena *a, enum arena_kind kind, uint64_t off);
+#define ARENA_FILE_SIZE   (64ULL << 30)
+#define ARENA_FAMILY_SIZE (STUB_TABLE_END - STUB_TABLE + TRAMPOLINES_MAX * TRAMPOLINE_SIZE)
+
+static inline void *arena_ptr(const struct arena *a, uint64_t off)
+{
+    return a->base + off;
+}
+
+/* --- filter.c --- */
+
+/* Writes the seccomp programs of mappers and guest threads into the globals page. */
+void stub_write_filters(void *globals);
+
+/* --- zygote.c: where stub processes come from --- */
+
+struct stub_process {
+    pid_t pid;
+    int listener;      /* of the mapper's notifications */
+    uint64_t commands; /* file offset of its commands page */
+};
+
+struct zygote {
+    struct mutex lock;
+    pid_t pid;
+    unsigned char *birth; /* the birth page */
+    uint64_t birth_off;
+};
+
+struct stub_platform;
+int must_check zygote_start(struct stub_platform *p, uint64_t globals_off);
+void zygote_stop(struct stub_platform *p);
+/* A new stub, alone in its address space with the mapper waiting to be heard. */
+int must_check zygote_take(struct stub_platform *p, struct stub_process *out);
+
+/* --- spin.c: who may spin --- */
+
+struct spin {
+    atomic_int load;         /* CPUs wanted: one for every context that is awake and one more if it hands over by spinning */
+    atomic_int cpus;         /* in the sentry's affinity mask, when last looked */
+    atomic_long next_look;   /* when to look again, CLOCK_MONOTONIC_COARSE ns */
+    atomic_uint *crowded;    /* in the globals page */
+    unsigned int spin_loops; /* how often a stub looks before it sleeps */
+    uint64_t spin_ticks;     /* how long a sentry thread does, in cycles of the time-stamp counter */
+    uint64_t tick_hz;
+};
+
+void spin_init(struct spin *s, atomic_uint *crowded);
+
+/* --- the platform --- */
+
+struct stub_platform {
+    struct platform base;
+    struct pristine_image image;
+    struct arena arena;
+    struct zygote zygote;
+    struct spin spin;
+    struct mutex zombies_lock;
+    struct list_head zombies GUARDED_BY(zombies_lock);
+};
+
+void stub_platform_destroy(struct stub_platform *p);
+
+/* --- sites.c: rewritten system-call sites --- */
+
+struct stub_family;
+struct stub_as;
+
+/* --- as.c --- */
+
+struct stub_as {
+    struct platform_as base;
+    struct refcount refs; /* one for the process until it is reaped, and one of each context whose thread is here */
+    const struct platform_text_ops *text;
+    void *owner;
+    struct stub_process proc;
+    atomic_bool dead;                               /* the stub process was killed, or refuses to work */
+    struct mutex lock;                              /* serialises the mapper */
+    uint64_t notif_id GUARDED_BY(lock);             /* the mapper's question that waits for an answer */
+    uint64_t slots_used GUARDED_BY(lock);           /* slot numbers given out so far */
+    struct list_head idle_threads GUARDED_BY(lock); /* threads without a context */
+    struct list_head threads GUARDED_BY(lock);      /* all of them */
+    struct list_head zombie_node;                   /* in stub_platform.zombies */
+    bool buried GUARDED_BY(lock);                   /* the process is gone, and what it had mapped is free */
+    struct stub_family *family;                     /* NULL until a site is rewritten; set once under `lock` */
+    atomic_bool patching;                           /* keeps contexts from entering guest code */
+    struct site_heat *heat;                         /* sites.c */
+};
+
+int stub_as_create(struct platform *p, struct platform_as *fork_of, const struct platform_text_ops *ops, void *owner,
+                   struct platform_as **out);
+void stub_as_destroy(struct platform_as *as);
+int stub_as_apply(struct platform_as *as, const struct platform_op *ops, size_t n);
+void stub_as_put(struct stub_as *as);
+/* Kills the stub; all its threads' contexts will find out. Any thread. */
+void stub_as_kill(struct stub_as *as);
+void stub_reap_zombies(struct stub_platform *p, bool wait);
+
+/* --- mapper.c --- */
+
+struct mapper_op {
+    uint64_t nr, args[6];
+};
+
+/* Hears the mapper's first question. */
+int must_check mapper_start(struct stub_as *as) REQUIRES(as->lock);
+/*
+ * Has the mapper make up to OPS_MAX system calls, until one fails. Returns how many succeeded, or a negative errno if the stub
+ * is dead; `last` is the result of the last call made.
+ */
+int must_check mapper_run(struct stub_as *as, const struct mapper_op *ops, size_t n, int64_t *last) REQUIRES(as->lock);
+
+/* --- thread.c --- */
+
+struct stub_thread {
+    struct list_head node;      /* in stub_as.threads */
+    bool owned;                 /* by a context; guarded by as->lock */
+    struct list_head idle_node; /* in stub_as.idle_threads, or unlinked */
+    struct stub_as *as;
+    pid_t tid;
+    uint64_t slot_off;    /* file offset */
+    uint64_t slot_va;     /* in the stub */
+    unsigned char *slot;  /* in the sentry */
+    bool in_frame;        /* the thread waits in a signal handler, else in the trampoline code; as the sentry believes */
+    uint32_t frame_off;   /* in_frame: where in the slot its frame is; checked */
+    atomic_bool in_guest; /* the turn is the guest's */
+};
+
+/* A thread for a context, with the initial FP state of a program if `fresh_fp` comes back true. */
+int must_check stub_thread_get(struct stub_as *as, struct stub_thread **out, bool *fresh_fp);
+/* Gives it back, for another context in the same address space. */
+void stub_thread_put(struct stub_thread *t);
+/* Frees what is left of a thread whose process is gone. */
+void stub_thread_free(struct stub_thread *t) REQUIRES(t->as->lock);
+
+static inline atomic_uint *slot_u32(const struct stub_thread *t, uint32_t off)
+{
+    return (atomic_uint *)(t->slot + off);
+}
+
+/* --- context.c --- */
+
+struct stub_context {
+    struct platform_context base;
+    struct stub_thread *thread; /* NULL before the first run */
+    atomic_bool interrupted;
+    atomic_ullong kickable; /* process and thread id of the thread while it may be in guest code, else 0 */
+    bool awake;             /* counted in spin.load */
+    bool spinning;          /* counted there once more */
+    bool have_answers;
+    struct platform_answers answers;
+    bool fs_loaded;                     /* the thread's FS base is last.fs_base */
+    struct guest_regs last, last_given; /* the registers that the thread had last, and was given last */
+    uint64_t reported_rip, real_rip;    /* of the last call by a trampoline; see sites.c */
+    unsigned char *fp_pending;          /* an FP state to be loaded before the next run, or NULL */
+    uint64_t cpu_time_before;
+    uint64_t spin_waits, sleep_waits; /* statistics for the debug log */
+    unsigned int expired;             /* sleeps in a row because spinning took too long */
+};
+
+extern const struct platform_vtable stub_vtable;
+
+/* --- handoff.c --- */
+
+/* Gives the turn to the stub thread and waits to get it back. 0, or -ESRCH when the stub is dead. */
+/* Sends the kick signal to the context's thread, if it may be in guest code. Any thread. */
+void stub_kick(struct stub_context *ctx);
+int must_check handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command);
+
+#endif
