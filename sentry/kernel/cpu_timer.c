@@ -10,7 +10,6 @@
  */
 #include "sentry/host/loop.h"
 #include "sentry/kernel/posix_timer.h"
-#include "sentry/kernel/task_internal.h"
 
 #define MIN_TICK_NS 1000000
 #define MAX_TICK_NS (60 * NSEC_PER_SEC)
@@ -95,8 +94,8 @@ static void cpu_timers_tick(struct ktimer *kt)
             continue;
         running = true;
         atomic_store(&pts->due, true);
-        if (atomic_load(&t->guest_seq) & 1)
-            signal_kick(t);
+        if (t->ctx && (atomic_load(&t->guest_seq) & 1))
+            platform_interrupt(t->ctx);
     }
     mutex_unlock(&tg->siglock);
     if (running)

@@ -23,7 +23,7 @@ bool must_check rseq_signal_delivery(struct task *t);
  */
 bool must_check rseq_resume(struct task *t);
 
-/* The child of clone keeps the registration unless CLONE_VM gives it its parent's memory. */
+/* The child of clone keeps the registration unless CLONE_VM gives it its parent's memory. membarrier(2)'s go with it. */
 void rseq_clone(struct task *child, const struct task *parent, unsigned long clone_flags);
 /* A successful exec forgets it. */
 void rseq_exec(struct task *t);

@@ -99,10 +99,12 @@ struct task {
 
     /* Signals; guarded by tg->siglock unless said otherwise. */
     ksigset blocked;
+    ksigset real_blocked; /* while sigtimedwait has unblocked what it waits for: the true mask */
     struct ksigpending pending;
     stack_t altstack;       /* exclusive; ss_sp is a guest address */
     atomic_bool sigpending; /* something to do before going back to the guest (TIF_SIGPENDING) */
     atomic_bool fatal;      /* SIGKILL is pending or the process is exiting: task_block_killable() ends */
+    bool stop_dequeued;     /* a stop signal was taken and no SIGCONT has come since */
     bool stop_wanted;       /* must take part in the group stop */
     bool in_stop;           /* sleeps in the group stop */
     int pdeath_signal;
@@ -120,12 +122,13 @@ struct task {
     int exit_code;                /* wait status form */
 
     atomic_ullong nr_syscalls, nr_voluntary_switches, nr_involuntary_switches;
-    uint64_t start_ns;          /* monotonic */
-    clockid_t sentry_cpu_clock; /* host thread's CPU clock: system time */
-    atomic_ullong utime_ns;     /* user time, brought up to date at each event batch */
-    char comm[TASK_COMM_LEN];   /* written by self under siglock */
-    int nice, sched_policy, sched_priority;
-    uint64_t cpu_affinity[16]; /* bit mask of guest CPUs (1024) */
+    uint64_t start_ns;                      /* monotonic */
+    clockid_t sentry_cpu_clock;             /* host thread's CPU clock: system time */
+    atomic_ullong utime_ns;                 /* user time, brought up to date at each event batch */
+    char comm[TASK_COMM_LEN];               /* written by self under siglock */
+    int nice, sched_policy, sched_priority; /* changed by others under siglock */
+    int ioprio;                             /* IOPRIO_PRIO_VALUE; 0: none; inherited by children; atomic */
+    uint64_t cpu_affinity[16];              /* see sentry/kernel/cpus.h; siglock */
     unsigned long personality, timer_slack_ns;
     pthread_t thread;
     void *wait_data; /* private to what the task waits in (futex, wait4) */
@@ -138,7 +141,8 @@ struct tgroup {
 
     /* Guarded by k->tasks_lock. */
     struct list_head threads; /* live tasks; the leader's task stays until reaped */
-    unsigned int nr_threads;  /* live */
+    unsigned int nr_threads;  /* that have not been through exit yet */
+    unsigned int nr_live;     /* that have not begun it */
     struct task *leader;
     struct tgroup *parent; /* NULL for init */
     struct list_head children, sibling;
@@ -173,6 +177,7 @@ struct tgroup {
     int wait_stop_code, wait_continued; /* what wait4(WUNTRACED|WCONTINUED) may still report */
     struct rlimit64 rlimits[KERNEL_NR_RLIMITS];
     struct posix_timers *timers;  /* itimers and POSIX timers, see sentry/kernel/clock.h; NULL until the first is made */
+    atomic_int membarrier;        /* MEMBARRIER_CMD_REGISTER_* that were made */
     atomic_bool cpu_timers_armed; /* a timer on a CPU clock or RLIMIT_CPU is set: the run loop calls cpu_timers_check() */
     int oom_score_adj, dumpable;
     unsigned int nr_queued_signals;

@@ -1,0 +1,66 @@
+#include "sentry/kernel/cpus.h"
+
+#include "sentry/kernel/task.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+static uint64_t existing_cpus(const struct kernel *k, unsigned int word)
+{
+    unsigned int first = word * 64;
+
+    if (k->nr_cpus <= first)
+        return 0;
+    return k->nr_cpus - first >= 64 ? ~0ULL : (1ULL << (k->nr_cpus - first)) - 1;
+}
+
+static bool mask_empty(const uint64_t mask[CPU_MASK_WORDS])
+{
+    for (unsigned int i = 0; i < CPU_MASK_WORDS; i++)
+        if (mask[i])
+            return false;
+    return true;
+}
+
+int task_set_affinity(struct task *t, const uint64_t mask[CPU_MASK_WORDS])
+{
+    uint64_t effective[CPU_MASK_WORDS];
+
+    for (unsigned int i = 0; i < CPU_MASK_WORDS; i++)
+        effective[i] = mask[i] & existing_cpus(t->k, i);
+    if (mask_empty(effective))
+        return -EINVAL;
+    mutex_lock(&t->tg->siglock);
+    memcpy(t->cpu_affinity, effective, sizeof(effective));
+    mutex_unlock(&t->tg->siglock);
+    return 0;
+}
+
+void task_get_affinity(struct task *t, uint64_t mask[CPU_MASK_WORDS])
+{
+    mutex_lock(&t->tg->siglock);
+    memcpy(mask, t->cpu_affinity, sizeof(t->cpu_affinity));
+    mutex_unlock(&t->tg->siglock);
+    if (!mask_empty(mask))
+        return;
+    for (unsigned int i = 0; i < CPU_MASK_WORDS; i++)
+        mask[i] = existing_cpus(t->k, i);
+}
+
+unsigned int task_cpu(struct task *t)
+{
+    int host = sched_getcpu();
+    unsigned int cpu = host < 0 ? 0 : (unsigned int)host % t->k->nr_cpus;
+    uint64_t mask[CPU_MASK_WORDS];
+
+    task_get_affinity(t, mask);
+    if (mask[cpu / 64] >> (cpu % 64) & 1)
+        return t->last_cpu = cpu;
+    if (!(mask[t->last_cpu / 64] >> (t->last_cpu % 64) & 1)) {
+        for (cpu = 0; !(mask[cpu / 64] >> (cpu % 64) & 1); cpu++)
+            ;
+        t->last_cpu = cpu;
+    }
+    return t->last_cpu;
+}
