@@ -36,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (img.nr_segments == 0 || img.min_vaddr >= img.max_vaddr)
             abort();
         for (unsigned int i = 0; i < img.nr_segments; i++)
-            if (img.segment[i].vaddr + img.segment[i].memsz < img.segment[i].vaddr || img.segment[i].filesz > img.segment[i].memsz)
+            if (img.segment[i].vaddr + img.segment[i].memsz < img.segment[i].vaddr ||
+                img.segment[i].filesz > img.segment[i].memsz)
                 abort();
     }
     if (script_parse((const char *)data, size, &line) == 0 && line.interp[0] == 0)

@@ -104,7 +104,7 @@ static int refuse_hooks(struct json_object *doc, struct error *e)
     return 0;
 }
 
-static int parse_config(struct bundle *b, struct error *e)
+int oci_parse_config(struct bundle *b, struct error *e)
 {
     const char *version = NULL;
     struct json_object *process = NULL;
@@ -138,7 +138,7 @@ int bundle_load(const char *dir, struct bundle *b, struct error *e)
         return error_set(e, errno, "bundle %s", dir);
     r = json_load(b->dir_fd, "config.json", &b->doc, e);
     if (r == 0) {
-        r = parse_config(b, e);
+        r = oci_parse_config(b, e);
         if (r < 0)
             error_prefix(e, r, "config.json");
     }

@@ -31,6 +31,8 @@ const char *cap_name(int cap);
 int rlimit_by_name(const char *name);
 
 /* Internal: parts of the parser, one file each. `where` is the JSON path for messages. */
+/* The whole of b->doc, with paths relative to b->dir_fd. */
+int must_check oci_parse_config(struct bundle *b, struct error *e);
 int must_check oci_parse_process(struct json_object *o, struct spec_process *out, struct error *e);
 int must_check oci_parse_mounts(struct bundle *b, struct json_object *o, struct error *e);
 
