@@ -71,7 +71,7 @@ static void jump_into(unsigned long page)
 {
     static const unsigned long numbers[] = {SYS_mmap, SYS_munmap, SYS_open, SYS_kill, SYS_clone, SYS_exit_group, SYS_read};
 
-    for (unsigned long off = 0; off < PAGE; off += 7) {
+    for (volatile unsigned long off = 0; off < PAGE; off += 7) {
         unsigned long nr = numbers[off % 7], target = page + off;
 
         fault_armed = 1;
