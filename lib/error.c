@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int error_set(struct error *e, int errnum, const char *fmt, ...)
+int error_set_text(struct error *e, int errnum, const char *fmt, ...)
 {
     char why[128];
     va_list ap;

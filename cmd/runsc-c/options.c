@@ -57,7 +57,7 @@ int options_parse(const struct opt *opts, void *dest, int argc, char **argv, str
     char shorts[2 * MAX_OPTS + 3] = "+:", *s = shorts + 2;
     int n, c;
 
-    for (n = 0; opts[n].name && n < MAX_OPTS; n++) {
+    for (n = 0; n < MAX_OPTS && opts[n].name; n++) {
         bool flag = opts[n].kind == OPT_FLAG;
         longs[n] = (struct option){opts[n].name, flag ? optional_argument : required_argument, NULL, 256 + n};
         if (opts[n].letter) {
@@ -70,19 +70,16 @@ int options_parse(const struct opt *opts, void *dest, int argc, char **argv, str
     optind = 0;
     opterr = 0;
     while ((c = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-        const struct opt *o = NULL;
+        const struct opt *o = opts;
         int r;
 
         if (c == ':')
             return error_set(e, 0, "option %s needs a value", argv[optind - 1]);
         if (c == '?')
             return error_set(e, 0, "unknown option %s", argv[optind - 1]);
-        if (c >= 256)
-            o = &opts[c - 256];
-        else
-            for (int i = 0; i < n; i++)
-                if (opts[i].letter == c)
-                    o = &opts[i];
+        for (int i = 0; i < n; i++)
+            if (c == 256 + i || (opts[i].letter && opts[i].letter == c))
+                o = &opts[i];
         r = store(o, dest, optarg, e);
         if (r < 0)
             return r;

@@ -67,8 +67,10 @@ int sandbox_create(const struct container_spec *spec, struct sandbox **out, stru
     sb->spec = spec;
     boot_raise_host_limits();
     sb->root_cred = cred_create_root();
-    if (!sb->root_cred)
+    if (!sb->root_cred) {
+        free(sb);
         return error_set(e, ENOMEM, "sandbox");
+    }
     sb->caller = (struct vfs_caller){.cred = sb->root_cred, .fsize_limit = UINT64_MAX};
     if ((r = make_platform(sb, e)) < 0 || (r = make_kernel(sb, e)) < 0)
         return r;

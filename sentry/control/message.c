@@ -183,7 +183,8 @@ static size_t count(const char **v)
 int control_process_pack(const struct spec_process *p, RunscC__Process *out)
 {
     RunscC__Caps *caps = malloc(sizeof(*caps));
-    RunscC__Rlimit *limits = calloc(p->nr_rlimits + 1, sizeof(*limits)), **list = calloc(p->nr_rlimits + 1, sizeof(*list));
+    RunscC__Rlimit *limits = calloc(p->nr_rlimits + 1, sizeof(*limits));
+    RunscC__Rlimit **list = calloc(p->nr_rlimits + 1, sizeof(RunscC__Rlimit *));
 
     runsc_c__process__init(out);
     out->caps = caps;

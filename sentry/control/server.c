@@ -190,7 +190,7 @@ static bool serve_exec(struct conn *c, const RunscC__Request *q)
         r = sandbox_exec(c->s->sb, &spec, &io, &x->proc, &e);
     }
     control_process_unpack_free(&spec);
-    if (r < 0) {
+    if (r < 0 || !x) {
         free(x);
         return reply_result(c, q->id, r, &e);
     }

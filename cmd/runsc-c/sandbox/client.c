@@ -49,7 +49,7 @@ enum container_status client_status(struct state_dir *d)
 {
     RunscC__Request q = RUNSC_C__REQUEST__INIT;
     enum container_status s = CONTAINER_STOPPED;
-    RunscC__Reply *reply;
+    RunscC__Reply *reply = NULL;
     struct error e;
     int sock = state_connect(d);
 
@@ -58,7 +58,7 @@ enum container_status client_status(struct state_dir *d)
     q.what_case = RUNSC_C__REQUEST__WHAT_STATE;
     q.state = true;
     if (client_call(sock, &q, NULL, 0, &reply, &e) == 0) {
-        if (reply->state)
+        if (reply && reply->state)
             s = reply->state->started ? CONTAINER_RUNNING : CONTAINER_CREATED;
         runsc_c__reply__free_unpacked(reply, NULL);
     }
@@ -79,7 +79,7 @@ int client_kill(struct state_dir *d, int pid, int signo, bool all, struct error 
 {
     RunscC__Request q = RUNSC_C__REQUEST__INIT;
     RunscC__Kill kill = RUNSC_C__KILL__INIT;
-    RunscC__Reply *reply;
+    RunscC__Reply *reply = NULL;
     int sock = client_connect(d, e), r;
 
     if (sock < 0)

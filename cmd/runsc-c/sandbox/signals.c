@@ -64,14 +64,19 @@ static void on_signal(struct ev_loop *ev, ev_io *io, int revents)
 
 int signals_forward(struct sandbox *sb, bool job_control, struct error *e)
 {
-    struct forwarder *f = calloc(1, sizeof(*f));
+    struct forwarder *f;
     sigset_t set;
     int fd;
 
     signals_set(&set);
-    fd = f ? signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK) : -1;
+    fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
-        return error_set(e, f ? errno : ENOMEM, "signalfd");
+        return error_set(e, errno, "signalfd");
+    f = calloc(1, sizeof(*f));
+    if (!f) {
+        close(fd);
+        return error_set(e, ENOMEM, "signalfd");
+    }
     f->sb = sb;
     f->job_control = job_control;
     ev_io_init(&f->io, on_signal, fd, EV_READ);
