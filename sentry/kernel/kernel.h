@@ -44,18 +44,20 @@ struct kernel {
     struct ipc_namespace *ipc;
     struct uts_namespace uts;
     struct mnt_namespace *mnt_ns; /* of the first container */
+    struct super_block *nsfs;     /* what /proc/PID/ns leads to */
     struct tty *console;          /* what /dev/console opens; NULL: nothing. Set by boot */
 
     /* Guards the pid table, parents, children, thread lists, process groups, sessions, controlling terminals. */
     struct mutex tasks_lock;
     struct pid_table *pids GUARDED_BY(tasks_lock);
-    struct tgroup *init GUARDED_BY(tasks_lock); /* pid 1; NULL before boot */
-    unsigned int nr_tasks GUARDED_BY(tasks_lock);
-    unsigned int max_tasks;            /* pids limit */
-    bool dying GUARDED_BY(tasks_lock); /* pid 1 has exited: no more forks */
-    struct waitq tasks_gone;           /* told when nr_tasks falls */
-    atomic_bool paused;                /* kernel_pause(): no task enters the guest */
-    atomic_uint nr_threads;            /* host threads of tasks */
+    struct tgroup *init GUARDED_BY(tasks_lock);     /* pid 1; NULL before boot */
+    unsigned int nr_tasks GUARDED_BY(tasks_lock);   /* until reaped */
+    unsigned int nr_tgroups GUARDED_BY(tasks_lock); /* likewise */
+    unsigned int max_tasks;                         /* pids limit */
+    bool dying GUARDED_BY(tasks_lock);              /* pid 1 has exited: no more forks */
+    struct waitq tasks_gone;                        /* told when nr_tasks falls */
+    atomic_bool paused;                             /* kernel_pause(): no task enters the guest */
+    atomic_uint nr_threads;                         /* host threads of tasks */
 
     int64_t boot_monotonic_ns; /* host CLOCK_MONOTONIC at boot: btime, starttime, CLOCK_BOOTTIME */
     atomic_ullong nr_forks, nr_syscalls, nr_switches;
@@ -63,9 +65,6 @@ struct kernel {
     uint64_t total_ram;              /* that guests see, bytes */
     bool strace;                     /* log every call, decoded */
     atomic_ullong unserved_calls[8]; /* bit per call that sys_ni() has logged */
-
-    /* Told when the first container's init has exited: wait status. Set by boot. */
-    void (*init_exited)(struct kernel *k, int wstatus);
 };
 
 /* Current time of a clock in ns; -EINVAL for unknown ones. CPU-time clocks are the task's: see sentry/kernel/clock.h. */

@@ -35,8 +35,8 @@ int must_check pid_table_create(struct pid_table **out);
 void pid_table_destroy(struct pid_table *pt);
 
 /* A new number, in the table, with one reference for the caller; NULL when none is free or memory is out. */
-struct pid *pid_alloc(struct kernel *k) REQUIRES(k->tasks_lock);
-struct pid *pid_find(struct kernel *k, pid_t nr) REQUIRES(k->tasks_lock); /* not referenced */
+struct pid *pid_alloc(struct kernel *k);          /* tasks_lock held */
+struct pid *pid_find(struct kernel *k, pid_t nr); /* tasks_lock held; not referenced */
 /* To be called after one of the four pointers was cleared: frees the number when all are. */
 void pid_release(struct pid *pid);
 struct pid *pid_get(struct pid *pid);
@@ -52,7 +52,7 @@ struct tgroup *tgroup_next(struct kernel *k, pid_t from);
 struct task *tgroup_next_task(struct tgroup *tg, pid_t from);
 
 /* Tasks per real user, for RLIMIT_NPROC. */
-void user_nproc_add(struct kernel *k, uid_t uid, int delta) REQUIRES(k->tasks_lock);
-unsigned int user_nproc(struct kernel *k, uid_t uid) REQUIRES(k->tasks_lock);
+void user_nproc_add(struct kernel *k, uid_t uid, int delta); /* tasks_lock held */
+unsigned int user_nproc(struct kernel *k, uid_t uid);        /* tasks_lock held */
 
 #endif

@@ -3,8 +3,8 @@
  *
  * A terminal embeds a `struct tty_jobctl`, through which sessions and terminals find each other; tty->session and session->ctty
  * always agree. All links are guarded by the kernel's tasks_lock, which every function here takes itself unless it says
- * REQUIRES. None of them may be called with a lock of the tty layer held that is taken elsewhere under tasks_lock (the tty
- * layer takes none there); they send signals, so siglocks are taken inside.
+ * "tasks_lock held". None of them may be called with a lock of the tty layer held that is taken elsewhere under tasks_lock (the
+ * tty layer takes none there); they send signals, so siglocks are taken inside.
  */
 #ifndef SENTRY_KERNEL_SESSION_H
 #define SENTRY_KERNEL_SESSION_H
@@ -52,16 +52,17 @@ void pgrp_put(struct pgrp *pg);
 /* setpgid, setsid. Errors as in Linux. */
 int task_setpgid(struct task *t, pid_t pid, pid_t pgid);
 int64_t task_setsid(struct task *t);
-/* A new session and group of its own for a process that is being made. */
-int must_check session_create_for(struct tgroup *tg) REQUIRES(tg->k->tasks_lock);
+/* The rest of this paragraph: tasks_lock held.
+ * A new session and group of its own for a process that is being made. */
+int must_check session_create_for(struct tgroup *tg);
 /* Puts `tg` into `pg`'s group (and session), leaving the one it is in. */
-void pgrp_join(struct tgroup *tg, struct pgrp *pg) REQUIRES(tg->k->tasks_lock);
-void pgrp_leave(struct tgroup *tg) REQUIRES(tg->k->tasks_lock);
+void pgrp_join(struct tgroup *tg, struct pgrp *pg);
+void pgrp_leave(struct tgroup *tg);
 /* POSIX: no member has a parent that is in another group of the same session. */
-bool pgrp_is_orphaned(struct pgrp *pg, const struct tgroup *ignoring) REQUIRES(pg->session->k->tasks_lock);
-/* `tg` is about to leave its group's life (exit, with its new parent not yet known): groups that become orphaned and have
- * stopped members get SIGHUP and SIGCONT. */
-void pgrp_check_orphans(struct tgroup *tg, struct tgroup *parent) REQUIRES(tg->k->tasks_lock);
+bool pgrp_is_orphaned(struct pgrp *pg, const struct tgroup *ignoring);
+/* `parent`, the parent of `tg` until now, ends (or `tg` itself does, then `ignoring` is tg): if the group becomes orphaned and
+ * has stopped members, it gets SIGHUP and SIGCONT. */
+void pgrp_check_orphan(struct tgroup *tg, struct tgroup *parent, const struct tgroup *ignoring);
 
 /*
  * For the terminal layer. `t` is the calling task; results are 0 or -errno.

@@ -20,9 +20,10 @@
 /* Restart codes, as in Linux's errno range that user space never sees. */
 enum { ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514, ERESTART_RESTARTBLOCK = 516 };
 
+struct cred;
+struct kernel;
 struct task;
 struct tgroup;
-struct cred;
 
 typedef uint64_t ksigset; /* bit n-1 is signal n */
 
@@ -70,8 +71,9 @@ void siginfo_user(ksiginfo *info, int signo, int code, const struct task *sender
  */
 int signal_send_task(struct task *t, const ksiginfo *info);
 int signal_send_tgroup(struct tgroup *tg, const ksiginfo *info);
-/* To every process of a process group; the kernel's tasks_lock must not be held. -ESRCH when there is none. */
-int signal_send_pgrp(struct task *sender_or_null, pid_t pgid, const ksiginfo *info);
+/* To every process of a process group, without permission checks; the kernel's tasks_lock must not be held. -ESRCH when there
+ * is none. */
+int signal_send_pgrp(struct kernel *k, pid_t pgid, const ksiginfo *info);
 /* A fault of the task itself: cannot be blocked or ignored. */
 void signal_force(struct task *t, const ksiginfo *info);
 /*

@@ -86,10 +86,11 @@ struct task {
         uint64_t addr; /* of the last fault, for the signal frame: cr2, trap number, error code */
         uint32_t trapno, error_code;
     } fault;
-    struct task *vfork_parent;      /* waits until this task gives up its mm; referenced */
-    int seccomp_mode;               /* SECCOMP_MODE_*; 0: calls are not filtered */
-    struct seccomp_filter *seccomp; /* the newest filter; referenced */
-    bool no_tsc;                    /* PR_SET_TSC's answer only */
+    struct task *vfork_parent;                     /* waits until this task gives up its mm; referenced */
+    int seccomp_mode;                              /* SECCOMP_MODE_*; 0: calls are not filtered */
+    struct seccomp_filter *seccomp;                /* the newest filter; referenced */
+    _Atomic(struct seccomp_filter *) seccomp_sync; /* a chain that another thread wants this one to take over; referenced */
+    bool no_tsc;                                   /* PR_SET_TSC's answer only */
 
     /* Pointers that only the task itself replaces; others read them under tg->siglock, and take a reference. */
     struct mm *mm; /* NULL after exit */
@@ -145,6 +146,7 @@ struct tgroup {
     unsigned int nr_live;     /* that have not begun it */
     struct task *leader;
     struct tgroup *parent; /* NULL for init */
+    atomic_int ppid;       /* the parent's tgid, 0 without one; read without locks */
     struct list_head children, sibling;
     struct pid *pid;            /* the tgid's; referenced, immutable */
     pid_t parent_tid;           /* the thread of `parent` whose child this is: __WNOTHREAD, PR_SET_PDEATHSIG */

@@ -40,6 +40,8 @@ void task_wait_end(struct task_wait *w);
 int task_block(struct task *t, int64_t deadline);
 /* The same, but only SIGKILL (and group exit) interrupts. */
 int task_block_killable(struct task *t, int64_t deadline);
+/* The same, whatever signals come; for waits that end by themselves. */
+void task_block_uninterruptible(struct task *t);
 /* Wakes `t` from task_block(), now or at its next call. Any thread; takes no locks. */
 void task_wake(struct task *t);
 
