@@ -239,7 +239,7 @@ static const char **terminated(char **v, size_t n)
 {
     const char **out = calloc(n + 1, sizeof(*out));
 
-    if (out)
+    if (out && n)
         memcpy(out, v, n * sizeof(*out));
     return out;
 }
