@@ -74,6 +74,7 @@ static int make_process(struct spec_process *p, const struct do_opts *o, char **
     p->umask = umask(022);
     umask((mode_t)p->umask);
     p->caps = (struct spec_caps){.bounding = caps, .effective = caps, .permitted = caps};
+    p->killable_init = true;
     p->terminal = !o->no_tty && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     return p->envp ? 0 : error_set(e, ENOMEM, "environment");
 }

@@ -186,6 +186,7 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
         .envp = spec->envp,
         .rlimits = limits,
         .oom_score_adj = spec->oom_score_adj,
+        .killable_init = spec->killable_init,
         .exited = exited,
         .exited_arg = arg,
     };

@@ -35,6 +35,7 @@ struct spec_process {
     bool terminal;
     unsigned short rows, cols; /* of the terminal; 0: unknown */
     int oom_score_adj;
+    bool killable_init; /* see sentry/kernel/boot.h */
 };
 
 /* One mount, in the order of the list. */

@@ -42,6 +42,7 @@ struct process_params {
     const struct rlimit64 *rlimits; /* KERNEL_NR_RLIMITS of them, or NULL for Linux's defaults */
     struct tty_jobctl *ctty;        /* becomes the controlling terminal (the process leads its session); NULL: none */
     int oom_score_adj;
+    bool killable_init; /* pid 1 is not protected from signals that it does not handle: `do`, where it is no init */
     /*
      * The process is gone: its wait status. Called once, on its last thread, without locks. For pid 1 all other processes are
      * gone as well. May be NULL.

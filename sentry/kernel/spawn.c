@@ -177,7 +177,7 @@ static int make_process(struct kernel *k, const struct process_params *p, struct
 }
 
 /* Into the tables, as leader of a session of its own. */
-static int enter(struct task *t)
+static int enter(struct task *t, bool killable_init)
 {
     struct kernel *k = t->k;
     struct tgroup *tg = t->tg;
@@ -202,7 +202,7 @@ static int enter(struct task *t)
     task_publish_locked(t, NULL, 0);
     if (!k->init) {
         k->init = tg;
-        tg->unkillable = true;
+        tg->unkillable = !killable_init;
     }
 out:
     mutex_unlock(&k->tasks_lock);
@@ -217,7 +217,7 @@ int kernel_spawn(struct kernel *k, const struct process_params *p, pid_t *pid)
     if (!r)
         r = load_program(t, p);
     if (!r)
-        r = enter(t);
+        r = enter(t, p->killable_init);
     if (r) {
         if (t) {
             task_drop_resources(t);
