@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+struct file;
 struct kernel;
 struct path;
 struct super_block;
@@ -31,5 +32,8 @@ int must_check cgroupfs_create(struct kernel *k, bool v2, struct super_block **o
  * mqueue to mount on. Existing names are left alone. `c` must be able to mknod.
  */
 int must_check devfs_populate(const struct vfs_caller *c, const struct path *dev);
+
+/* CLONE_NEW* of the namespace that a file opened from /proc/PID/ns stands for, for setns(2); 0: it is no such file. */
+int nsfs_file_type(const struct file *f);
 
 #endif

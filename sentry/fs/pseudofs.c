@@ -308,7 +308,8 @@ static int pseudo_permission(struct inode *inode, const struct cred *cred, int m
         int shift = cred->fsuid == inode->uid ? 6 : cred_in_group(cred, inode->gid) ? 3 : 0;
         return (inode->mode >> shift & 7 & mask) == (unsigned int)mask ? 0 : -EACCES;
     }
-    return generic_permission(inode, cred, mask);
+    r = generic_permission(inode, cred, mask);
+    return r && n->desc->permission ? n->desc->permission(n, cred) : r;
 }
 
 /* Truncation is accepted and means nothing (O_TRUNC is common); owners and modes are the kernel's. */

@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct cred;
 struct kernel;
 struct pseudo_desc;
 struct pseudo_node;
@@ -92,6 +93,9 @@ struct pseudo_desc {
 
     /* Any: 0 while what it shows exists (and `inode`'s owner and mode are up to date), else -ENOENT. NULL: the directory's. */
     int (*sync)(const struct pseudo_node *n, struct inode *inode);
+
+    /* Any: asked when owner and mode forbid access: 0 to allow it all the same. */
+    int (*permission)(const struct pseudo_node *n, const struct cred *cred);
 
     const void *arg;  /* the row's own: lets rows share functions */
     const char *text; /* symlinks: a fixed target; files: fixed contents, when there is no function */

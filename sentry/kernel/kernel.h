@@ -16,6 +16,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* What uname(2) and /proc say; programs that look at the version may rely on what it promises. */
+#define KERNEL_RELEASE "6.12.0"
+#define KERNEL_VERSION "#1 SMP PREEMPT_DYNAMIC runsc-c"
+
 struct futex_table;
 struct host_loop;
 struct ipc_namespace;
@@ -23,6 +27,7 @@ struct memfile;
 struct mnt_namespace;
 struct pid_table;
 struct platform;
+struct seq;
 struct super_block;
 struct task;
 struct tgroup;
@@ -46,6 +51,12 @@ struct kernel {
     struct mnt_namespace *mnt_ns; /* of the first container */
     struct super_block *nsfs;     /* what /proc/PID/ns leads to */
     struct tty *console;          /* what /dev/console opens; NULL: nothing. Set by boot */
+
+    /* Adds the lines of /proc/net/unix (without heading); set by the socket layer, NULL without one. */
+    void (*show_unix_sockets)(struct kernel *k, struct seq *s);
+    uint8_t boot_id[16]; /* /proc/sys/kernel/random/boot_id; immutable */
+    struct mutex sysctl_lock;
+    struct list_head sysctl_changes GUARDED_BY(sysctl_lock); /* what was written to /proc/sys, see sentry/fs/proc/sysctl.c */
 
     /* Guards the pid table, parents, children, thread lists, process groups, sessions, controlling terminals. */
     struct mutex tasks_lock;

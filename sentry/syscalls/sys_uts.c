@@ -6,9 +6,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-/* What programs that look at the version may rely on being there. */
-#define KERNEL_RELEASE "6.12.0"
-#define KERNEL_VERSION "#1 SMP PREEMPT_DYNAMIC runsc-c"
 /* personality(UNAME26) makes programs of the 2.6 era see a version that they can parse. */
 #define KERNEL_RELEASE_UNAME26 "2.6.72"
 #define HOST_NAME_LEN          64

@@ -131,7 +131,7 @@ void tty_put(struct tty *tty)
 
 dev_t tty_rdev(const struct tty *tty)
 {
-    return makedev(136 + tty->index / 256, tty->index % 256);
+    return makedev(136, tty->index);
 }
 
 struct tty *tty_of_jobctl(struct tty_jobctl *job)

@@ -406,6 +406,7 @@ int tty_file_attach(struct tty *tty, struct file *f, bool master)
     tty_lock(tty);
     tf->hangups = tty->hangups;
     tty_unlock(tty);
+    f->mode &= ~(FMODE_LSEEK | FMODE_PSEEK);
     f->ops = master ? &master_ops : &slave_ops;
     f->wq = master ? &tty->master_wq : &tty->wq;
     f->priv = tf;

@@ -1,0 +1,106 @@
+/* /proc/sys/net, as far as programs read it. */
+#include "sentry/fs/proc/sysctl.h"
+
+static const struct pseudo_desc core_rows[] = {
+    SYSCTL_INT("message_burst", 10, 0, INT32_MAX),        SYSCTL_INT("message_cost", 5, 0, INT32_MAX),
+    SYSCTL_INT("netdev_max_backlog", 1000, 0, INT32_MAX), SYSCTL_INT("optmem_max", 131072, 0, INT32_MAX),
+    SYSCTL_INT("rmem_default", 212992, 2048, INT32_MAX),  SYSCTL_INT("rmem_max", 212992, 2048, INT32_MAX),
+    SYSCTL_INT("somaxconn", 4096, 0, INT32_MAX),          SYSCTL_INT("wmem_default", 212992, 2048, INT32_MAX),
+    SYSCTL_INT("wmem_max", 212992, 2048, INT32_MAX),      PSEUDO_END,
+};
+
+static const struct pseudo_desc ipv4_conf_if_rows[] = {
+    SYSCTL_BOOL("accept_local", 0),      SYSCTL_BOOL("accept_redirects", 1), SYSCTL_BOOL("accept_source_route", 0),
+    SYSCTL_INT("arp_announce", 0, 0, 2), SYSCTL_INT("arp_ignore", 0, 0, 8),  SYSCTL_BOOL("forwarding", 0),
+    SYSCTL_BOOL("proxy_arp", 0),         SYSCTL_BOOL("route_localnet", 0),   SYSCTL_INT("rp_filter", 0, 0, 2),
+    SYSCTL_BOOL("secure_redirects", 1),  SYSCTL_BOOL("send_redirects", 1),   PSEUDO_END,
+};
+
+static const struct pseudo_desc ipv4_conf_rows[] = {
+    PSEUDO_DIR("all", 0555, ipv4_conf_if_rows),
+    PSEUDO_DIR("default", 0555, ipv4_conf_if_rows),
+    PSEUDO_DIR("lo", 0555, ipv4_conf_if_rows),
+    PSEUDO_END,
+};
+
+static const struct pseudo_desc ipv4_rows[] = {
+    PSEUDO_DIR("conf", 0555, ipv4_conf_rows),
+    SYSCTL_BOOL("icmp_echo_ignore_all", 0),
+    SYSCTL_BOOL("icmp_echo_ignore_broadcasts", 1),
+    SYSCTL_INT("ip_default_ttl", 64, 1, 255),
+    SYSCTL_BOOL("ip_forward", 0),
+    SYSCTL_NUMBERS("ip_local_port_range", 1, 65535, 2, 32768, 60999),
+    SYSCTL_TEXT("ip_local_reserved_ports", "\n"),
+    SYSCTL_BOOL("ip_nonlocal_bind", 0),
+    SYSCTL_INT("ip_unprivileged_port_start", 1024, 0, 65535),
+    SYSCTL_NUMBERS("ping_group_range", 0, INT32_MAX, 2, 1, 0),
+    SYSCTL_TEXT("tcp_allowed_congestion_control", "reno cubic\n"),
+    SYSCTL_TEXT("tcp_available_congestion_control", "reno cubic\n"),
+    SYSCTL_TEXT("tcp_congestion_control", "cubic\n"),
+    SYSCTL_INT("tcp_ecn", 2, 0, 2),
+    SYSCTL_INT("tcp_fastopen", 1, 0, INT32_MAX),
+    SYSCTL_INT("tcp_fin_timeout", 60, 0, INT32_MAX),
+    SYSCTL_INT("tcp_keepalive_intvl", 75, 0, INT32_MAX),
+    SYSCTL_INT("tcp_keepalive_probes", 9, 0, 255),
+    SYSCTL_INT("tcp_keepalive_time", 7200, 0, INT32_MAX),
+    SYSCTL_INT("tcp_max_orphans", 65536, 0, INT32_MAX),
+    SYSCTL_INT("tcp_max_syn_backlog", 1024, 0, INT32_MAX),
+    SYSCTL_INT("tcp_max_tw_buckets", 65536, 0, INT32_MAX),
+    SYSCTL_NUMBERS("tcp_mem", 0, INT64_MAX, 3, 94500, 126000, 189000),
+    SYSCTL_BOOL("tcp_moderate_rcvbuf", 1),
+    SYSCTL_INT("tcp_mtu_probing", 0, 0, 2),
+    SYSCTL_BOOL("tcp_no_metrics_save", 0),
+    SYSCTL_INT("tcp_retries1", 3, 0, 255),
+    SYSCTL_INT("tcp_retries2", 15, 0, INT32_MAX),
+    SYSCTL_NUMBERS("tcp_rmem", 1, INT32_MAX, 3, 4096, 131072, 6291456),
+    SYSCTL_BOOL("tcp_sack", 1),
+    SYSCTL_BOOL("tcp_slow_start_after_idle", 1),
+    SYSCTL_INT("tcp_syn_retries", 6, 1, 127),
+    SYSCTL_INT("tcp_synack_retries", 5, 0, 255),
+    SYSCTL_INT("tcp_syncookies", 1, 0, 2),
+    SYSCTL_INT("tcp_timestamps", 1, 0, 2),
+    SYSCTL_INT("tcp_tw_reuse", 2, 0, 2),
+    SYSCTL_BOOL("tcp_window_scaling", 1),
+    SYSCTL_NUMBERS("tcp_wmem", 1, INT32_MAX, 3, 4096, 16384, 4194304),
+    SYSCTL_NUMBERS("udp_mem", 0, INT64_MAX, 3, 189000, 252000, 378000),
+    SYSCTL_INT("udp_rmem_min", 4096, 0, INT32_MAX),
+    SYSCTL_INT("udp_wmem_min", 4096, 0, INT32_MAX),
+    PSEUDO_END,
+};
+
+static const struct pseudo_desc ipv6_conf_if_rows[] = {
+    SYSCTL_INT("accept_dad", 1, 0, 2),
+    SYSCTL_INT("accept_ra", 1, 0, 2),
+    SYSCTL_BOOL("disable_ipv6", 0),
+    SYSCTL_BOOL("forwarding", 0),
+    SYSCTL_INT("hop_limit", 64, 1, 255),
+    SYSCTL_INT("mtu", 1280, 1280, INT32_MAX),
+    PSEUDO_END,
+};
+
+static const struct pseudo_desc ipv6_conf_rows[] = {
+    PSEUDO_DIR("all", 0555, ipv6_conf_if_rows),
+    PSEUDO_DIR("default", 0555, ipv6_conf_if_rows),
+    PSEUDO_DIR("lo", 0555, ipv6_conf_if_rows),
+    PSEUDO_END,
+};
+
+static const struct pseudo_desc ipv6_rows[] = {
+    SYSCTL_BOOL("bindv6only", 0),
+    PSEUDO_DIR("conf", 0555, ipv6_conf_rows),
+    SYSCTL_BOOL("ip_nonlocal_bind", 0),
+    PSEUDO_END,
+};
+
+static const struct pseudo_desc unix_rows[] = {
+    SYSCTL_INT("max_dgram_qlen", 10, 0, INT32_MAX),
+    PSEUDO_END,
+};
+
+const struct pseudo_desc sysctl_net_rows[] = {
+    PSEUDO_DIR("core", 0555, core_rows),
+    PSEUDO_DIR("ipv4", 0555, ipv4_rows),
+    PSEUDO_DIR("ipv6", 0555, ipv6_rows),
+    PSEUDO_DIR("unix", 0555, unix_rows),
+    PSEUDO_END,
+};
