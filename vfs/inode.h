@@ -112,6 +112,7 @@ struct inode {
     struct list_head mappings GUARDED_BY(aux_lock);   /* struct inode_mapping */
     void *sock GUARDED_BY(aux_lock);                  /* bound unix socket: sentry/socket/unix */
     void *pipe GUARDED_BY(aux_lock);                  /* FIFO: vfs/pipe */
+    bool linkable; /* made by O_TMPFILE without O_EXCL: linkat may give it its first name */
     atomic_int write_count; /* > 0: open for writing n times; < 0: denied (running executable): ETXTBSY */
 };
 
@@ -120,10 +121,13 @@ struct inode {
 struct inode_mapping {
     struct list_head node; /* in inode->mappings */
     void (*invalidate)(struct inode_mapping *m, uint64_t off, uint64_t len);
+    bool writable; /* shared, and of a file open for writing: F_SEAL_WRITE is refused meanwhile; set before adding */
+    int busy;      /* callbacks running; vfs/inode.c's own */
 };
 void inode_mapping_add(struct inode *inode, struct inode_mapping *m);
 void inode_mapping_remove(struct inode *inode, struct inode_mapping *m); /* waits for a running callback */
 void inode_mapping_invalidate(struct inode *inode, uint64_t off, uint64_t len);
+bool inode_mapped_writable(struct inode *inode);
 
 struct super_ops {
     void (*evict_inode)(struct inode *inode); /* the last reference is gone: free priv */
@@ -139,6 +143,7 @@ enum {
     SB_REVALIDATE = 2,
     SB_NOCACHE_NEGATIVE = 4,
     SB_KERNEL = 8,     /* internal: pipes, sockets, anon inodes; path names are the dentry's name alone */
+    SB_OPENS_SPECIAL = 64, /* its FIFOs, sockets and devices are opened by inode_ops.open, not by special_open() */
     SB_NOATIME = 16,   /* the filesystem keeps access times itself */
     SB_HOSTTIMES = 32, /* the host sets mtime and ctime on write; the VFS does not */
 };
@@ -155,6 +160,8 @@ struct super_block {
     struct mutex rename_lock; /* serialises cross-directory renames */
     atomic_ullong next_ino;
     unsigned int max_name; /* 255 */
+    unsigned int blksize;  /* st_blksize; 0: 4096 */
+    uint64_t max_bytes;    /* largest file; 0: INT64_MAX */
     void *priv;
     struct memfile *mf;      /* for those that keep data in memory */
     struct dcache *dcache;   /* vfs/dcache.c */
@@ -199,6 +206,10 @@ int generic_permission(struct inode *inode, const struct cred *cred, int mask);
 int inode_permission(struct inode *inode, const struct cred *cred, int mask); /* 0, -EACCES, -EROFS... */
 int generic_setattr(struct inode *inode, const struct iattr *attr);
 
+/* A running executable cannot be opened for writing, nor the other way round: 0 or -ETXTBSY. */
+int must_check inode_deny_write(struct inode *inode);
+void inode_allow_write(struct inode *inode);
+
 /* Dentries. */
 struct dentry *dentry_get(struct dentry *d);
 void dentry_put(struct dentry *d);
@@ -241,13 +252,11 @@ struct dentry *simple_add_child(struct dentry *dir, const char *name, struct ino
 void simple_remove_child(struct dentry *d);
 
 /*
- * FIFOs, sockets, character and block devices behave the same on every filesystem: their open goes here (an inode_ops.open that
- * is not the filesystem's business). The VFS calls it itself for such inodes when inode_ops.open is NULL.
+ * FIFOs, sockets, character and block devices behave the same on every filesystem: the VFS opens them here and never asks
+ * inode_ops.open. Devices go to device_open() (vfs/fs_type.h), FIFOs to whoever registered at boot, sockets are -ENXIO.
  */
 int special_open(struct inode *inode, struct file *f, const struct vfs_caller *c);
-typedef int special_open_fn(struct inode *inode, struct file *f, const struct vfs_caller *c);
-/* Says who opens devices `rdev` with this major number (type S_IFCHR or S_IFBLK), or FIFOs (S_IFIFO, major 0). At boot. */
-void special_register(mode_t type, unsigned int major_nr, special_open_fn *fn);
+void fifo_open_register(int (*fn)(struct inode *inode, struct file *f, const struct vfs_caller *c));
 
 ssize_t generic_getxattr_none(struct inode *inode, const char *name, void *buf, size_t size);
 

@@ -19,10 +19,12 @@ struct mount {
     struct super_block *sb;
     unsigned long flags; /* MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME ... of this mount */
     int id;
-    int propagation; /* MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE */
-    int peer_group;
-    char *source; /* as /proc/mounts shows it; owned */
-    struct list_head node, children, child;
+    int propagation;  /* MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE */
+    int peer_group;   /* of a shared mount; 0: none */
+    int master_group; /* the peer group that a slave receives from; 0: none. A mount may be shared and a slave */
+    char *source;     /* as /proc/mounts shows it; owned */
+    struct list_head node, children, child; /* node: in the namespace, parents before children */
+    struct list_head all;                   /* every mount of every namespace, for propagation */
 };
 
 int must_check mnt_namespace_create(struct super_block *root_sb, const char *source, unsigned long flags,
@@ -44,6 +46,15 @@ int must_check mount_remount(const struct path *at, unsigned long flags);
 int must_check mount_move(const struct path *from, const struct path *to);
 int must_check mount_set_propagation(const struct path *at, unsigned long flags);
 int must_check vfs_pivot_root(const struct path *new_root, const struct path *put_old, struct fs_struct *fs);
+
+/* Writing through a mount: 0 or -EROFS. */
+int must_check mount_want_write(const struct mount *mnt);
+/* Goes from a mount point to the root of what is mounted there, as often as that is so. */
+void mount_follow_down(struct path *p);
+/* From the root of a mount to its mount point; false at the top of the tree. */
+bool mount_follow_up(struct path *p);
+/* Whether something is mounted on the dentry of `p` in its mount. */
+bool mount_is_mountpoint(const struct path *p);
 
 /* Calls `fn` for each mount in order, under the namespace's lock, for /proc/PID/mounts and mountinfo. Stops when fn returns
  * non-zero. */

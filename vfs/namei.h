@@ -30,6 +30,9 @@ int must_check vfs_open(const struct vfs_caller *c, const struct path *dir, cons
                         struct file **out);
 /* Opens what is already resolved, with flags O_*. */
 int must_check vfs_open_path(const struct vfs_caller *c, const struct path *p, int flags, struct file **out);
+/* For execve(2): a regular file on a mount without MS_NOEXEC that the caller may execute, readable for the sentry even if not for
+ * the caller. -EACCES otherwise. The file has FMODE_EXEC. */
+int must_check vfs_open_exec(const struct vfs_caller *c, const struct path *p, struct file **out);
 
 int vfs_mkdir(const struct vfs_caller *c, const struct path *dir, const char *name, mode_t mode);
 int vfs_mknod(const struct vfs_caller *c, const struct path *dir, const char *name, mode_t mode, dev_t dev);
@@ -56,5 +59,7 @@ int must_check vfs_bind_socket(const struct vfs_caller *c, const char *name, mod
  * `mark_deleted`. Written at the start of buf, terminated; the length without the NUL or -ENAMETOOLONG.
  */
 ssize_t vfs_path_name(const struct path *p, const struct path *root, char *buf, size_t len, bool mark_deleted);
+/* The name of `d` within its filesystem, from the filesystem's root: for mountinfo. As above: length or -ENAMETOOLONG. */
+ssize_t dentry_path_name(struct dentry *d, char *buf, size_t len);
 
 #endif
