@@ -14,6 +14,8 @@ typedef struct {
 
 #define GUEST_NULL ((guest_addr){0})
 #define GUEST_PAGE_SIZE 4096ULL
+/* The end of what guests can address, as on Linux with four-level page tables. */
+#define GUEST_TASK_SIZE 0x7ffffffff000ULL
 #define GUEST_PAGE_MASK (~(GUEST_PAGE_SIZE - 1))
 
 static inline guest_addr guest_addr_of(uint64_t a)

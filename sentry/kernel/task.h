@@ -191,6 +191,8 @@ static inline const struct vfs_caller *task_caller(struct task *t)
 {
     return &t->caller;
 }
+/* The task whose host thread this is, for operations that are not told who calls; NULL on other threads. */
+struct task *task_current(void);
 /* Back from VFS to the task; for filesystems that live in the sentry. NULL for kernel-internal callers. */
 struct task *task_of_caller(const struct vfs_caller *c);
 

@@ -77,13 +77,16 @@ static void serve_exception(struct task *t, const struct platform_event *ev)
     force_signal(t, ev->signo, ev->code, ev->addr);
 }
 
-/* Attention beside signals. */
+/* Anything to see to before the guest runs? A few loads and one branch. */
 static bool has_work(struct task *t)
 {
-    return atomic_load_explicit(&t->sigpending, memory_order_relaxed) |
-           (atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed) != NULL) | (t->rseq.resume & (t->rseq.area.a != 0)) |
-           atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed) |
-           atomic_load_explicit(&t->k->paused, memory_order_relaxed);
+    int work = atomic_load_explicit(&t->sigpending, memory_order_relaxed);
+
+    work |= t->rseq.resume & (t->rseq.area.a != 0);
+    work |= atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed);
+    work |= atomic_load_explicit(&t->k->paused, memory_order_relaxed);
+    work |= atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed) != NULL;
+    return work;
 }
 
 static void do_work(struct task *t)
@@ -215,10 +218,18 @@ static bool task_setup(struct task *t)
     return true;
 }
 
+static _Thread_local struct task *current;
+
+struct task *task_current(void)
+{
+    return current;
+}
+
 static void *task_main(void *arg)
 {
     struct task *t = arg;
 
+    current = t;
     if (task_setup(t))
         run_loop(t);
     else
