@@ -76,7 +76,7 @@ void tgroup_timers_exit(struct tgroup *tg);
 /*
  * CPU timers (ITIMER_VIRTUAL, ITIMER_PROF, POSIX timers on CPU clocks, RLIMIT_CPU). While any is armed in a process, its
  * running tasks are made to leave the guest from time to time, and the run loop calls this before each entry to the guest for
- * which task->tg->cpu_timers_armed is true, with task->utime_ns up to date and before it looks at signals. Without locks;
+ * which task->tg->cpu_timers_armed is true, before it looks at signals. Without locks;
  * nearly free when nothing is due.
  */
 void cpu_timers_check(struct task *t);

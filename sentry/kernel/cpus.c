@@ -48,6 +48,25 @@ void task_get_affinity(struct task *t, uint64_t mask[CPU_MASK_WORDS])
         mask[i] = existing_cpus(t->k, i);
 }
 
+void sched_clone(struct task *child, const struct task *parent)
+{
+    child->nice = parent->nice;
+    child->sched_policy = parent->sched_policy;
+    child->sched_priority = parent->sched_priority;
+    child->ioprio = parent->ioprio;
+    memcpy(child->cpu_affinity, parent->cpu_affinity, sizeof(child->cpu_affinity));
+    if (!(child->sched_policy & SCHED_RESET_ON_FORK))
+        return;
+    child->sched_policy &= ~SCHED_RESET_ON_FORK;
+    if (child->sched_policy == SCHED_FIFO || child->sched_policy == SCHED_RR) {
+        child->sched_policy = SCHED_OTHER;
+        child->sched_priority = 0;
+        child->nice = 0;
+    } else if (child->nice < 0) {
+        child->nice = 0;
+    }
+}
+
 unsigned int task_cpu(struct task *t)
 {
     int host = sched_getcpu();

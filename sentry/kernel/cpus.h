@@ -15,6 +15,9 @@
 
 struct task;
 
+/* What a new thread or process inherits: nice value, policy (but for SCHED_RESET_ON_FORK), priorities, affinity. */
+void sched_clone(struct task *child, const struct task *parent);
+
 /* The CPU that `t` is on now; own thread. */
 unsigned int task_cpu(struct task *t);
 /* -EINVAL when the mask has no CPU that exists. An affinity of all zeros in struct task means all CPUs. */

@@ -10,6 +10,7 @@
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/cpus.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/task_internal.h"
@@ -115,6 +116,8 @@ static int copy_tgroup(struct task *child, struct task *t, const struct clone_re
     tg->leader = child;
     tg->exit_signal = rq->flags & CLONE_PARENT ? from->exit_signal : rq->exit_signal;
     tgroup_timers_init(tg);
+    if (tg->rlimits[RLIMIT_CPU].rlim_cur != RLIM64_INFINITY || tg->rlimits[RLIMIT_CPU].rlim_max != RLIM64_INFINITY)
+        cpu_timers_rlimit_changed(tg);
     return 0;
 }
 
@@ -154,10 +157,7 @@ static void copy_attributes(struct task *child, const struct task *t, const stru
     if (!(f & CLONE_VM) || (f & CLONE_VFORK))
         child->altstack = t->altstack;
     memcpy(child->comm, t->comm, sizeof(child->comm));
-    child->nice = t->nice;
-    child->sched_policy = t->sched_policy;
-    child->sched_priority = t->sched_priority;
-    memcpy(child->cpu_affinity, t->cpu_affinity, sizeof(child->cpu_affinity));
+    sched_clone(child, t);
     child->personality = t->personality;
     child->timer_slack_ns = t->timer_slack_ns;
 }

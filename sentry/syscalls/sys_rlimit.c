@@ -1,4 +1,5 @@
 /* Resource limits: getrlimit, setrlimit, prlimit64. */
+#include "sentry/kernel/clock.h"
 #include "sentry/syscalls/syscalls.h"
 
 #include <linux/capability.h>
@@ -50,6 +51,8 @@ static int do_prlimit(struct task *t, struct tgroup *tg, unsigned int resource, 
             *cur = *new_lim;
     }
     mutex_unlock(&tg->siglock);
+    if (!r && new_lim && resource == RLIMIT_CPU)
+        cpu_timers_rlimit_changed(tg);
     return r;
 }
 
