@@ -10,7 +10,9 @@
 #include "vfs/fs_type.h"
 #include "vfs/hostfs/hostfs.h"
 #include "vfs/namei.h"
+#if __has_include("vfs/overlay/overlay.h")
 #include "vfs/overlay/overlay.h"
+#endif
 #include "vfs/tmpfs/tmpfs.h"
 
 #include <errno.h>
@@ -22,10 +24,28 @@
 /* Flags of mount(2) that belong to the mount and not to the file system. */
 #define MOUNT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
 
+/* A layer in memory on top of the host's tree. */
+static int make_overlay(struct sandbox *sb, struct super_block *host, struct super_block **out)
+{
+    struct super_block *lowers[] = {host}, *upper;
+    int r = tmpfs_create(sb->memfile, "", &upper);
+
+    if (r < 0)
+        return r;
+#if __has_include("vfs/overlay/overlay.h")
+    r = overlay_create(lowers, 1, upper, out);
+#else
+    (void)lowers;
+    r = -ENODEV;
+#endif
+    super_put(upper);
+    return r;
+}
+
 static int make_root(struct sandbox *sb, struct error *e)
 {
     const struct container_spec *s = sb->spec;
-    struct super_block *host, *upper, *root;
+    struct super_block *host, *root;
     struct hostfs_options ho = {.readonly = s->root_kind == SPEC_ROOT_OVERLAY};
     int r = hostfs_create(s->root_fd, &ho, &host);
 
@@ -33,15 +53,10 @@ static int make_root(struct sandbox *sb, struct error *e)
         return error_set(e, -r, "root file system %s", s->root_path);
     root = host;
     if (s->root_kind == SPEC_ROOT_OVERLAY) {
-        struct super_block *lowers[] = {host};
-        r = tmpfs_create(sb->memfile, "", &upper);
-        if (r < 0)
-            return error_set(e, -r, "root overlay");
-        r = overlay_create(lowers, 1, upper, &root);
-        if (r < 0)
-            return error_set(e, -r, "root overlay");
+        r = make_overlay(sb, host, &root);
         super_put(host);
-        super_put(upper);
+        if (r < 0)
+            return error_set(e, -r, "root overlay");
     }
     r = mnt_namespace_create(root, s->root_path, MS_RELATIME, &sb->k->mnt_ns);
     super_put(root);

@@ -12,6 +12,8 @@
 #include "sentry/fs/tty/tty.h"
 #include "sentry/kernel/boot.h"
 #include "vfs/cred.h"
+#include "vfs/epoll.h"
+#include "vfs/pipe.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -74,6 +76,8 @@ int sandbox_create(const struct container_spec *spec, struct sandbox **out, stru
     sb->caller = (struct vfs_caller){.cred = sb->root_cred, .fsize_limit = UINT64_MAX};
     if ((r = make_platform(sb, e)) < 0 || (r = make_kernel(sb, e)) < 0)
         return r;
+    pipe_boot();
+    epoll_boot();
     r = sentry_fs_init(sb->k);
     if (r < 0)
         return error_set(e, -r, "file systems");

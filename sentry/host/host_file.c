@@ -129,7 +129,7 @@ static ssize_t host_io(struct file *f, struct uio *uio, loff_t *pos, bool write)
             break;
         total += n;
         t.pos += n;
-    } while (write && uio->resid > 0);
+    } while (uio->resid > 0 && (write || S_ISREG(t.h->type)));
     if (n == -EAGAIN)
         watch(t.h);
     if (total > 0 && S_ISREG(t.h->type))
@@ -147,11 +147,15 @@ static ssize_t host_write(struct file *f, const struct vfs_caller *c, struct uio
     return host_io(f, uio, pos, true);
 }
 
-static loff_t host_llseek(struct file *f, loff_t off, int whence)
+/* Called with pos_lock held. */
+static loff_t host_llseek(struct file *f, loff_t off, int whence) NO_THREAD_SAFETY_ANALYSIS
 {
     loff_t r = lseek(host_fd_of(f)->fd, off, whence);
 
-    return r < 0 ? -errno : r;
+    if (r < 0)
+        return -errno;
+    f->pos = r;
+    return r;
 }
 
 static int host_fsync(struct file *f, bool datasync)
@@ -227,7 +231,7 @@ static unsigned int fmode_of(const struct host_fd *h, int flags)
 {
     static const unsigned int modes[] = {FMODE_READ, FMODE_WRITE, FMODE_READ | FMODE_WRITE, 0};
 
-    return modes[flags & O_ACCMODE] | (S_ISREG(h->type) ? FMODE_LSEEK | FMODE_PSEEK : 0);
+    return modes[flags & O_ACCMODE] | (S_ISREG(h->type) ? FMODE_LSEEK | FMODE_PSEEK : FMODE_STREAM);
 }
 
 /* /dev/stdin and the like: another file on the same descriptor, with no more access than it has. */
@@ -238,7 +242,8 @@ static int host_open(struct inode *inode, struct file *f, const struct vfs_calle
 
     if (f->mode & (FMODE_READ | FMODE_WRITE) & ~have)
         return -EACCES;
-    f->mode |= have & (FMODE_LSEEK | FMODE_PSEEK);
+    f->mode &= ~(unsigned int)(FMODE_LSEEK | FMODE_PSEEK);
+    f->mode |= have & (FMODE_LSEEK | FMODE_PSEEK | FMODE_STREAM);
     f->ops = &host_file_ops;
     f->wq = S_ISREG(h->type) ? NULL : &h->wq;
     return 0;
@@ -369,6 +374,10 @@ int host_file_create(struct host_loop *loop, int fd, struct file **out)
     make_nonblocking(h);
     r = make_inode(h, &st, &inode);
     if (r < 0) {
+        if (inode) {
+            inode_put(inode);
+            return r;
+        }
         close(h->fd);
         free(h);
         return r;
