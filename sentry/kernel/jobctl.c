@@ -14,9 +14,7 @@
 static void send_to_parent(struct tgroup *parent, const ksiginfo *info)
 {
     mutex_lock(&parent->siglock);
-    /* A parent that is ending itself needs no signals. */
-    if (signal_send_locked(parent, NULL, info, false) != 0)
-        atomic_thread_fence(memory_order_relaxed);
+    signal_send_locked(parent, NULL, info, false); /* a parent that is ending itself needs none */
     mutex_unlock(&parent->siglock);
 }
 
@@ -130,7 +128,7 @@ static void begin_stop(struct task *t, int signo)
     }
 }
 
-void jobctl_do_stop(struct task *t, int signo)
+void jobctl_do_stop(struct task *t, int signo) NO_THREAD_SAFETY_ANALYSIS
 {
     struct kernel *k = t->k;
     struct tgroup *tg = t->tg;

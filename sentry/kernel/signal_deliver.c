@@ -15,10 +15,9 @@
 #define NR_RESTART_SYSCALL 219
 
 /* Tells the parent of a stop or continuation that SIGCONT left a note about. siglock held, dropped in between. */
-static void tell_parent(struct task *t)
+static void tell_parent(struct tgroup *tg) REQUIRES(tg->siglock)
 {
-    struct kernel *k = t->k;
-    struct tgroup *tg = t->tg;
+    struct kernel *k = tg->k;
     int why = tg->cld_pending;
 
     tg->cld_pending = 0;
@@ -30,10 +29,9 @@ static void tell_parent(struct task *t)
 }
 
 /* Is the caller's group orphaned, so that terminal stops are not for it? siglock held, dropped in between. */
-static bool in_orphaned_group(struct task *t)
+static bool in_orphaned_group(struct tgroup *tg) REQUIRES(tg->siglock)
 {
-    struct kernel *k = t->k;
-    struct tgroup *tg = t->tg;
+    struct kernel *k = tg->k;
     bool r;
 
     mutex_unlock(&tg->siglock);
@@ -61,14 +59,14 @@ static struct ksigaction take_action(struct tgroup *tg, int signo)
  * Takes the next signal that has a handler. False: there is none, or the thread must end (exit_requested). siglock held on
  * entry and on return.
  */
-static bool get_signal(struct task *t, struct ksigaction *ka, ksiginfo *info, void **timer)
+static bool get_signal(struct task *t, struct ksigaction *ka, ksiginfo *info, void **timer) NO_THREAD_SAFETY_ANALYSIS
 {
     struct tgroup *tg = t->tg;
     int signo;
 
     for (;;) {
         if (tg->cld_pending)
-            tell_parent(t);
+            tell_parent(tg);
         if (t->exit_requested)
             return false;
         if (tg->group_exit) {
@@ -100,7 +98,7 @@ static bool get_signal(struct task *t, struct ksigaction *ka, ksiginfo *info, vo
         if (tg->unkillable && !signal_kernel_only(signo))
             continue;
         if (signal_stops_by_default(signo)) {
-            if (signo != SIGSTOP && in_orphaned_group(t))
+            if (signo != SIGSTOP && in_orphaned_group(tg))
                 continue;
             if (t->stop_dequeued && !tg->group_exit) { /* no SIGCONT came in between */
                 t->stop_dequeued = false;

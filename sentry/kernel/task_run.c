@@ -100,10 +100,8 @@ static void do_work(struct task *t)
         if (!rseq_resume(t))
             force_signal(t, SIGSEGV, SI_KERNEL, 0);
     }
-    if (atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed)) {
-        atomic_store_explicit(&t->utime_ns, platform_cpu_time(t->ctx), memory_order_relaxed);
+    if (atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed))
         cpu_timers_check(t);
-    }
     while (signal_pending(t) && task_signal_work(t))
         serve_syscall(t);
 }
