@@ -21,9 +21,9 @@ int64_t sys_memfd_create(struct task *t, const struct syscall_args *a)
     int r;
 
     if (flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_NOEXEC_SEAL | MFD_EXEC |
-                  (unsigned int)MFD_HUGE_MASK << MFD_HUGE_SHIFT))
+                  (unsigned int)MAP_HUGE_MASK << MAP_HUGE_SHIFT))
         return -EINVAL;
-    if (!(flags & MFD_HUGETLB) && (flags >> MFD_HUGE_SHIFT))
+    if (!(flags & MFD_HUGETLB) && (flags >> MAP_HUGE_SHIFT))
         return -EINVAL;
     if ((flags & MFD_EXEC) && (flags & MFD_NOEXEC_SEAL))
         return -EINVAL;
