@@ -5,6 +5,7 @@
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/task_internal.h"
 #include "sentry/loader/loader.h"
+#include "sentry/mm/mm.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -39,6 +40,8 @@ int kernel_create(const struct kernel_params *p, struct kernel **out)
     if (!r)
         r = ipc_namespace_create(k, &k->ipc);
     if (!r)
+        r = mm_shared_create(k->platform, k->memfile, k->total_ram, &k->mm_shared);
+    if (!r)
         r = vdso_init(k);
     if (r) {
         kernel_destroy(k);
@@ -52,6 +55,7 @@ void kernel_destroy(struct kernel *k)
 {
     if (k->vdso)
         vdso_fini(k);
+    mm_shared_destroy(k->mm_shared);
     if (k->ipc)
         ipc_namespace_destroy(k->ipc);
     if (k->futexes)

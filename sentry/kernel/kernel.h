@@ -24,6 +24,7 @@ struct futex_table;
 struct host_loop;
 struct ipc_namespace;
 struct memfile;
+struct mm_shared;
 struct mnt_namespace;
 struct pid_table;
 struct platform;
@@ -43,6 +44,7 @@ struct uts_namespace {
 struct kernel {
     struct platform *platform; /* immutable, like all pointers here, after boot */
     struct memfile *memfile;
+    struct mm_shared *mm_shared;
     struct host_loop *loop; /* the main thread's event loop: host descriptors and timers */
     struct futex_table *futexes;
     struct vdso *vdso;

@@ -234,7 +234,7 @@ static int load(struct load *l, struct exec_result *out)
     if (r == 0)
         r = parse_program(l, head_len);
     if (r == 0)
-        r = mm_create(l->k->platform, l->k->memfile, &l->ld.mm);
+        r = mm_create(l->k->mm_shared, &l->ld.mm);
     if (r)
         return r;
     l->ld.limits = none;
@@ -242,12 +242,16 @@ static int load(struct load *l, struct exec_result *out)
     r = map_all(l);
     if (r == 0)
         r = stack_build(l->k, &l->ld, l->req, &l->args, &sp);
+    if (r == 0)
+        r = mm_set_exe_file(l->ld.mm, l->file);
+    if (r == 0) {
+        mm_set_layout(l->ld.mm, &l->ld.layout);
+        r = mm_finish_load(l->ld.mm, l->ld.start_ip, sp);
+    }
     if (r) {
         mm_put(l->ld.mm);
         return r;
     }
-    mm_set_layout(l->ld.mm, &l->ld.layout);
-    mm_set_exe_file(l->ld.mm, l->file);
     fill_result(l, sp, out);
     return 0;
 }

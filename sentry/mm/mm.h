@@ -34,8 +34,17 @@ struct mm_limits {
     bool may_lock_over; /* CAP_IPC_LOCK */
 };
 
-/* Creates an empty address space on `p`; `random` seeds its ASLR. One reference. */
-int must_check mm_create(struct platform *p, struct memfile *mf, struct mm **out);
+/*
+ * What all address spaces of a sandbox share: where their memory comes from, and the sentry's windows on host files that they
+ * map. Also makes the process survive faults on guest memory (SIGSEGV and SIGBUS, which no thread may block). One a kernel.
+ */
+struct mm_shared;
+int must_check mm_shared_create(struct platform *p, struct memfile *mf, uint64_t total_ram, struct mm_shared **out);
+/* All address spaces must be gone. */
+void mm_shared_destroy(struct mm_shared *s);
+
+/* Creates an empty address space for the loader, which ends its work with mm_finish_load(). One reference. */
+int must_check mm_create(struct mm_shared *s, struct mm **out);
 /* The copy that fork makes. `locked` state and MADV_DONTFORK, MADV_WIPEONFORK are honoured. */
 int must_check mm_fork(struct mm *mm, struct mm **out);
 struct mm *mm_get(struct mm *mm);
@@ -57,6 +66,13 @@ int64_t mm_mlock(struct mm *mm, const struct mm_limits *lim, uint64_t addr, uint
 int64_t mm_munlock(struct mm *mm, uint64_t addr, uint64_t len);
 int64_t mm_mlockall(struct mm *mm, const struct mm_limits *lim, int flags);
 int64_t mm_munlockall(struct mm *mm);
+int64_t mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, uint64_t flags);
+int64_t mm_remap_file_pages(struct mm *mm, const struct mm_limits *lim, uint64_t addr, uint64_t len, int prot, uint64_t pgoff,
+                            int flags);
+/* For the calls about memory nodes, of which there is one: 0 if the page is present, -ENOENT if not, -EFAULT if not mapped. */
+int mm_page_state(struct mm *mm, uint64_t addr);
+/* Whether all of [addr, addr+len) is mapped. */
+bool mm_range_mapped(struct mm *mm, uint64_t addr, uint64_t len);
 
 enum mm_fault_result {
     MM_FAULT_OK,   /* go on running */
@@ -77,8 +93,8 @@ struct mm_layout {
 };
 void mm_get_layout(struct mm *mm, struct mm_layout *out);
 void mm_set_layout(struct mm *mm, const struct mm_layout *in);
-/* The executable: for /proc/PID/exe and ETXTBSY. Takes a reference; mm_exe_file returns one (or NULL). */
-void mm_set_exe_file(struct mm *mm, struct file *f);
+/* The executable: for /proc/PID/exe and ETXTBSY, with which it fails. Takes a reference; mm_exe_file returns one (or NULL). */
+int must_check mm_set_exe_file(struct mm *mm, struct file *f);
 struct file *mm_exe_file(struct mm *mm);
 
 /*
@@ -98,6 +114,11 @@ int must_check mm_map_stack(struct mm *mm, const struct mm_limits *lim, uint64_t
 int64_t mm_map_special(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t memfile_off, const char *name);
 /* A free range of `len` bytes where mm_mmap would put it; 0 if there is none. Nothing is mapped. */
 uint64_t mm_find_free(struct mm *mm, uint64_t len);
+/*
+ * Loading is done: the platform is told of all pages that it brought in, at once, and of those that the first instruction (at
+ * `ip`) and the stack pointer will need.
+ */
+int must_check mm_finish_load(struct mm *mm, uint64_t ip, uint64_t sp);
 
 /* Sizes in bytes, for /proc/PID/{status,statm}, getrusage. */
 struct mm_stats {

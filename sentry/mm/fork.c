@@ -1,0 +1,129 @@
+/*
+ * The copy of an address space that fork makes.
+ *
+ * Vmas are copied one by one, entries run by run, with a reference on each page of the memory file. Private pages are shared
+ * until one side writes: the parent's lose their write permission in one batch, and what the child has is mapped in another, so
+ * that its first steps need no faults.
+ */
+#include "sentry/mm/mm_internal.h"
+
+#include <stdlib.h>
+
+static int copy_vma_file(struct mm *child, struct vma_file *vf, struct vma_file **out)
+{
+    int r = 0;
+
+    if (vf->fork_copy)
+        vf->fork_copy->nr_vmas++;
+    else
+        r = vma_file_create(child, vf->file, vf->mapping.writable, &vf->fork_copy);
+    *out = vf->fork_copy;
+    return r;
+}
+
+static int copy_vma(struct mm *child, const struct vma *v, struct vma **out)
+{
+    struct vma *c = vma_alloc();
+    int r;
+
+    if (!c)
+        return -ENOMEM;
+    c->start = v->start;
+    c->end = v->end;
+    c->pgoff = v->pgoff;
+    c->special = v->special;
+    c->name = v->name;
+    c->flags = v->flags & ~(uint32_t)VM_LOCKED_MASK; /* locks are not inherited */
+    c->nr_filled = v->nr_filled;
+    c->nr_copied = v->nr_copied;
+    if (v->vf) {
+        r = copy_vma_file(child, v->vf, &c->vf);
+        if (r < 0) {
+            free(c);
+            return r;
+        }
+    }
+    vma_link(child, c);
+    *out = c;
+    return 0;
+}
+
+/* Gives the child the pages of one vma, and write-protects the parent's where they are now shared. */
+static int copy_entries(struct mm *mm, struct mm *child, const struct vma *v, struct mm_batch *b)
+{
+    struct pte_run run;
+
+    for (uint64_t at = v->start; at < v->end && ptab_next_run(&mm->pt, at, v->end, &run); at = run.end) {
+        if (ptab_reserve(&child->pt, run.start, run.end) < 0)
+            return -ENOMEM;
+        if (!(run.pte & PTE_FILE))
+            memfile_get(mm->s->mf, run.pte & PTE_FRAME, run.end - run.start);
+        ptab_set_run(&child->pt, run.start, run.end, run.pte & ~(pte_t)(PTE_MAPPED | PTE_WRITE));
+        if ((run.pte & PTE_WRITE) && !(v->flags & VM_SHARED))
+            mm_batch_protect(b, run.start, run.end, mm_vma_prot(v, false));
+    }
+    return 0;
+}
+
+static int copy_all(struct mm *mm, struct mm *child, struct mm_batch *b)
+{
+    struct vma *c;
+    int r;
+
+    for (struct vma *v = vma_first(mm); v; v = vma_next(v)) {
+        if (v->flags & VM_DONTCOPY)
+            continue;
+        r = copy_vma(child, v, &c);
+        if (r == 0 && !(v->flags & VM_WIPEONFORK))
+            r = copy_entries(mm, child, v, b);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* After the platform has been told: no private page of the parent is writable where the child has it too. */
+static void note_protected(struct mm *mm)
+{
+    for (struct vma *v = vma_first(mm); v; v = vma_next(v))
+        if (!(v->flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_SHARED)))
+            ptab_change(&mm->pt, v->start, v->end, PTE_WRITE, 0);
+}
+
+int mm_fork(struct mm *mm, struct mm **out)
+{
+    struct mm_batch b;
+    struct mm *child;
+    int r = mm_alloc(mm->s, mm->as, &child);
+
+    if (r < 0)
+        return r;
+    mm_wrlock(mm);
+    mm_wrlock(child);
+    child->mmap_base = mm->mmap_base;
+    child->layout = mm->layout;
+    atomic_store(&child->stack_limit, atomic_load(&mm->stack_limit));
+    if (mm->exe && inode_deny_write(mm->exe->inode) == 0)
+        child->exe = file_get(mm->exe);
+    mm_batch_init(&b, mm);
+    r = mm->broken ? -ENOMEM : copy_all(mm, child, &b);
+    /* Whatever came of it, the parent's pages may have gained references: protect them before anyone goes on. */
+    if (mm_batch_finish(&b, false) < 0) {
+        if (mm_platform_reset(mm) < 0)
+            r = -ENOMEM;
+    }
+    note_protected(mm);
+    if (r == 0)
+        r = mm_map_present(child, 0, mm_task_size(child));
+    for (struct vma *v = vma_first(mm); v; v = vma_next(v))
+        if (v->vf)
+            v->vf->fork_copy = NULL;
+    mm_wrunlock(child);
+    mm_wrunlock(mm);
+    if (r < 0) {
+        mm_put(child);
+        return r == -EAGAIN ? -ENOMEM : r;
+    }
+    *out = child;
+    return 0;
+}
