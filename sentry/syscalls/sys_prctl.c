@@ -3,10 +3,12 @@
  * give the errno that Linux gives where they are not built in.
  */
 #include "sentry/kernel/creds.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/mm/mm.h"
 #include "sentry/syscalls/syscalls.h"
 
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <string.h>
 
@@ -320,6 +322,23 @@ static int64_t get_auxv(struct task *t, const struct syscall_args *a)
     return copy_out(t, arg_addr(a, 1), l.auxv, n) ? -EFAULT : (int64_t)sizeof(l.auxv);
 }
 
+static int64_t get_seccomp(struct task *t, const struct syscall_args *a)
+{
+    return t->seccomp_mode;
+}
+
+static int64_t set_seccomp(struct task *t, const struct syscall_args *a)
+{
+    switch (a->v[1]) {
+    case SECCOMP_MODE_STRICT:
+        return seccomp_set_strict(t);
+    case SECCOMP_MODE_FILTER:
+        return seccomp_set_filter(t, 0, arg_addr(a, 2));
+    default:
+        return -EINVAL;
+    }
+}
+
 static int64_t need_sys_resource(struct task *t, const struct syscall_args *a)
 {
     return cred_has_cap(t->cred, CAP_SYS_RESOURCE) ? -EINVAL : -EPERM;
@@ -340,6 +359,8 @@ static const struct {
     {PR_SET_DUMPABLE, set_dumpable},
     {PR_GET_KEEPCAPS, get_keepcaps},
     {PR_SET_KEEPCAPS, set_keepcaps},
+    {PR_GET_SECCOMP, get_seccomp},
+    {PR_SET_SECCOMP, set_seccomp},
     {PR_GET_TIMING, get_timing},
     {PR_SET_TIMING, set_timing},
     {PR_SET_NAME, set_name},

@@ -25,6 +25,15 @@ static bool may_prlimit(struct task *t, struct task *target)
     return ok;
 }
 
+/* Each thread hands this limit to the VFS with its calls. siglock held, by which the list stands still. */
+static void tell_threads_fsize(struct tgroup *tg)
+{
+    struct task *t;
+
+    list_for_each_entry(t, &tg->threads, thread_node)
+        __atomic_store_n(&t->caller.fsize_limit, tg->rlimits[RLIMIT_FSIZE].rlim_cur, __ATOMIC_RELAXED);
+}
+
 /* Sets `new_lim` and stores what was before in `old_lim`; either may be NULL. */
 static int do_prlimit(struct task *t, struct tgroup *tg, unsigned int resource, const struct rlimit64 *new_lim,
                       struct rlimit64 *old_lim)
@@ -47,8 +56,11 @@ static int do_prlimit(struct task *t, struct tgroup *tg, unsigned int resource, 
     if (!r) {
         if (old_lim)
             *old_lim = *cur;
-        if (new_lim)
+        if (new_lim) {
             *cur = *new_lim;
+            if (resource == RLIMIT_FSIZE)
+                tell_threads_fsize(tg);
+        }
     }
     mutex_unlock(&tg->siglock);
     if (!r && new_lim && resource == RLIMIT_CPU)
