@@ -1,0 +1,19 @@
+/* hostfs: a directory tree (or one file) of the host, reached through a donated descriptor and in no other way. */
+#ifndef VFS_HOSTFS_HOSTFS_H
+#define VFS_HOSTFS_HOSTFS_H
+
+#include "vfs/inode.h"
+
+struct hostfs_options {
+    bool readonly;
+    /* Others change the tree meanwhile: every use of a cached name asks the host again. Otherwise the tree is ours alone. */
+    bool shared;
+};
+
+/*
+ * `root_fd`: an O_PATH (or other) descriptor of a directory or file, which stays the caller's. To be called before the sentry
+ * locks itself in, as files are reopened through /proc/self/fd then. One reference.
+ */
+int must_check hostfs_create(int root_fd, const struct hostfs_options *opt, struct super_block **out);
+
+#endif
