@@ -40,8 +40,11 @@ static ssize_t slave_try_read(struct tty *tty, const struct tty_file *tf, unsign
     *line_done = false;
     if (!n_tty_input_available(tty, false))
         tty_receive_backlog(tty);
-    if (!n_tty_input_available(tty, false))
+    if (!n_tty_input_available(tty, false)) {
+        if (!tty->master_open)
+            return -EIO; /* the master closed while this reader waited */
         return tty_file_hung_up(tty, tf) ? 0 : -EAGAIN;
+    }
     got = n_tty_take(tty, buf, n, line_done);
     if (fills && got == n && !*line_done)
         n_tty_skip_eof(tty);
