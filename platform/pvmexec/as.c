@@ -1,4 +1,5 @@
 /* Address spaces of the stub engine: from a stub of the zygote's to its death. */
+#include "platform/pvmexec/sites.h"
 #include "platform/pvmexec/stub.h"
 
 #include <errno.h>
@@ -62,9 +63,9 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
 {
     struct stub_platform *p = container_of(base, struct stub_platform, base);
     struct stub_as *as;
-    const struct mapper_op forget_birth = {SYS_munmap, {STUB_BIRTH, 4096}};
+    struct mapper_op first[3] = {{SYS_munmap, {STUB_BIRTH, 4096}}};
     int64_t last;
-    int r;
+    int r, n = 1;
 
     stub_reap_zombies(p, false);
     as = calloc(1, sizeof(*as));
@@ -80,15 +81,26 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
     as->owner = owner;
     ref_init(&as->refs);
     mutex_init(&as->lock);
+    mutex_init(&as->patch_lock);
     list_init(&as->threads);
     list_init(&as->zombie_node);
     list_init(&as->idle_threads);
+    if (fork_of) {
+        struct stub_family *f = atomic_load(&container_of(fork_of, struct stub_as, base)->family);
+
+        if (f) {
+            stub_family_get(f);
+            atomic_store(&as->family, f);
+            stub_family_map_ops(f, first + 1);
+            n = 3;
+        }
+    }
     mutex_lock(&as->lock);
     r = mapper_start(as);
     if (r == 0)
-        r = mapper_run(as, &forget_birth, 1, &last);
+        r = mapper_run(as, first, (size_t)n, &last);
     mutex_unlock(&as->lock);
-    if (r != 1) {
+    if (r != n) {
         stub_as_destroy(&as->base);
         return r < 0 ? r : -ENOMEM;
     }
@@ -100,6 +112,8 @@ void stub_as_put(struct stub_as *as)
 {
     if (!ref_put(&as->refs))
         return;
+    stub_family_put(atomic_load(&as->family));
+    mutex_fini(&as->patch_lock);
     mutex_fini(&as->lock);
     free(as);
 }

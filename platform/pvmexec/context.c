@@ -1,6 +1,7 @@
 /* Contexts of the stub engine: running a guest thread, and its FP state. */
 #include "lib/log.h"
 #include "platform/pvmexec/arch/frame.h"
+#include "platform/pvmexec/sites.h"
 #include "platform/pvmexec/stub.h"
 
 #include <errno.h>
@@ -251,7 +252,7 @@ static void context_destroy(struct platform_context *base)
 static int put_regs(struct stub_context *ctx, const struct guest_regs *regs)
 {
     struct stub_thread *t = ctx->thread;
-    uint64_t fs = ctx->last.fs_base;
+    uint64_t fs = ctx->last_fs;
     int r;
 
     /* The trampoline code needs gs for itself, and would be traced by a set trap flag. */
@@ -261,40 +262,65 @@ static int put_regs(struct stub_context *ctx, const struct guest_regs *regs)
             return r;
     }
     if (t->in_frame) {
-        frame_write(t, regs);
+        struct guest_regs real = *regs;
+
+        if (regs->rip == ctx->reported_rip)
+            real.rip = ctx->real_rip;
+        frame_write(t, &real);
         return COMMAND_RUN;
     }
     memcpy(t->slot + SLOT_REGS, regs, sizeof(*regs));
+    if (regs->rip == ctx->reported_rip)
+        memcpy(t->slot + SLOT_REGS + REGS_RIP, &ctx->real_rip, sizeof(ctx->real_rip));
     return regs->fs_base == fs && ctx->fs_loaded ? COMMAND_RUN : COMMAND_RUN_SETFS;
 }
 
-static int get_event(struct stub_context *ctx, const struct guest_regs *given, struct guest_regs *regs,
-                     struct platform_event *ev)
+/* Says that guest code may run now, which it must not while program text is being changed. */
+static void enter_guest(struct stub_thread *t)
+{
+    for (;;) {
+        atomic_store(&t->in_guest, true);
+        if (likely(!atomic_load(&t->as->patching)))
+            return;
+        atomic_store(&t->in_guest, false);
+        mutex_lock(&t->as->patch_lock);
+        mutex_unlock(&t->as->patch_lock);
+    }
+}
+
+/* Takes what the thread left. Returns 1 for an event, 0 if the thread is to go on with `regs`, or a negative errno. */
+static int get_event(struct stub_context *ctx, struct guest_regs *regs, struct platform_event *ev)
 {
     struct stub_thread *t = ctx->thread;
     uint32_t how = atomic_load_explicit(slot_u32(t, SLOT_HOW), memory_order_relaxed);
-    int r;
 
-    if (how == HOW_TRAMPOLINE) {
+    if (likely(how == HOW_TRAMPOLINE)) {
         t->in_frame = false;
         memcpy(regs, t->slot + SLOT_REGS, sizeof(*regs));
         if (regs->fs_base >= PLATFORM_TASK_SIZE)
             regs->fs_base = 0;
         regs->gs_base = 0;
         ev->kind = PLATFORM_EVENT_SYSCALL;
-        return 0;
+        ctx->reported_rip = 0;
+        if (regs->rip >= STUB_TRAMPOLINES)
+            site_resolve(ctx, t->as, regs, ev);
+        return 1;
     }
-    r = frame_find(t);
-    if (r)
+    if (frame_find(t))
         return -ESRCH;
     t->in_frame = true;
     if (how == HOW_ABORTED) {
-        *regs = *given;
+        /* The registers are as they were given. */
         *ev = (struct platform_event){.kind = PLATFORM_EVENT_INTERRUPTED};
     } else {
         frame_read(t, regs, ev);
+        if (ev->kind == PLATFORM_EVENT_SYSCALL && regs->rip < STUB_CODE)
+            site_called(ctx, t->as, regs->rip, regs->rax);
+        if (!site_resolve(ctx, t->as, regs, ev))
+            return 0;
     }
-    return 0;
+    /* The interrupt that the kick was for is looked at before the next turn. */
+    return ev->kind != PLATFORM_EVENT_INTERRUPTED;
 }
 
 static int run(struct platform_context *base, struct platform_as *as_base, struct guest_regs *regs, struct platform_event *ev)
@@ -323,21 +349,19 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
         }
         if (unlikely(atomic_load_explicit(&as->dead, memory_order_relaxed)))
             return -ESRCH;
-        ctx->last_given = *regs;
         r = put_regs(ctx, regs);
         if (r < 0)
             return -ESRCH;
+        enter_guest(ctx->thread);
         r = handoff(ctx, ctx->thread, (uint32_t)r);
+        atomic_store_explicit(&ctx->thread->in_guest, false, memory_order_release);
         if (r)
             return r;
-        r = get_event(ctx, &ctx->last_given, regs, ev);
-        if (r)
-            return r;
+        r = get_event(ctx, regs, ev);
         ctx->fs_loaded = true;
-        ctx->last.fs_base = regs->fs_base;
-        /* A kick is an event only if its interrupt has not been reported by other means; at the top it is looked at. */
-    } while (ev->kind == PLATFORM_EVENT_INTERRUPTED);
-    return 0;
+        ctx->last_fs = regs->fs_base;
+    } while (r == 0);
+    return r < 0 ? r : 0;
 }
 
 static void interrupt(struct platform_context *base)

@@ -10,7 +10,7 @@
  * is a claim about the guest that made it, and nothing more; results of the mapper come by seccomp notification, from registers
  * that no guest can touch. See docs/platforms.md.
  *
- * Locks, outermost first: stub_as.lock, stub_family.lock, zygote.lock, arena.lock.
+ * Locks, outermost first: stub_as.patch_lock, stub_as.lock, stub_family.lock, zygote.lock, arena.lock.
  */
 #ifndef PLATFORM_PVMEXEC_STUB_H
 #define PLATFORM_PVMEXEC_STUB_H
@@ -106,12 +106,9 @@ struct stub_platform {
 
 void stub_platform_destroy(struct stub_platform *p);
 
-/* --- sites.c: rewritten system-call sites --- */
-
-struct stub_family;
-struct stub_as;
-
 /* --- as.c --- */
+
+struct stub_family; /* sites.h */
 
 struct stub_as {
     struct platform_as base;
@@ -127,9 +124,9 @@ struct stub_as {
     struct list_head threads GUARDED_BY(lock);      /* all of them */
     struct list_head zombie_node;                   /* in stub_platform.zombies */
     bool buried GUARDED_BY(lock);                   /* the process is gone, and what it had mapped is free */
-    struct stub_family *family;                     /* NULL until a site is rewritten; set once under `lock` */
-    atomic_bool patching;                           /* keeps contexts from entering guest code */
-    struct site_heat *heat;                         /* sites.c */
+    _Atomic(struct stub_family *) family;           /* NULL until a site is rewritten; set once under `lock` */
+    struct mutex patch_lock; /* held while a site is rewritten; outside of `lock` and of what text ops take */
+    atomic_bool patching;    /* keeps contexts from entering guest code; set under `patch_lock` */
 };
 
 int stub_as_create(struct platform *p, struct platform_as *fork_of, const struct platform_text_ops *ops, void *owner,
@@ -156,6 +153,8 @@ int must_check mapper_start(struct stub_as *as) REQUIRES(as->lock);
 int must_check mapper_run(struct stub_as *as, const struct mapper_op *ops, size_t n, int64_t *last) REQUIRES(as->lock);
 
 /* --- thread.c --- */
+
+struct stub_as;
 
 struct stub_thread {
     struct list_head node;      /* in stub_as.threads */
@@ -185,6 +184,12 @@ static inline atomic_uint *slot_u32(const struct stub_thread *t, uint32_t off)
 
 /* --- context.c --- */
 
+/* How often calls came from one place lately. */
+struct site_heat {
+    uint64_t rip;
+    uint16_t count;
+};
+
 struct stub_context {
     struct platform_context base;
     struct stub_thread *thread; /* NULL before the first run */
@@ -194,10 +199,15 @@ struct stub_context {
     bool spinning;          /* counted there once more */
     bool have_answers;
     struct platform_answers answers;
-    bool fs_loaded;                     /* the thread's FS base is last.fs_base */
-    struct guest_regs last, last_given; /* the registers that the thread had last, and was given last */
-    uint64_t reported_rip, real_rip;    /* of the last call by a trampoline; see sites.c */
-    unsigned char *fp_pending;          /* an FP state to be loaded before the next run, or NULL */
+    bool fs_loaded; /* the thread's FS base is last_fs */
+    uint64_t last_fs;
+    /*
+     * A thread that is back from a call by a SITE_CMP trampoline is at real_rip there; the owner is told the address behind
+     * the syscall instruction, reported_rip. 0 if there is nothing to translate.
+     */
+    uint64_t reported_rip, real_rip;
+    struct site_heat heat[32];
+    unsigned char *fp_pending; /* an FP state to be loaded before the next run, or NULL */
     uint64_t cpu_time_before;
     uint64_t spin_waits, sleep_waits; /* statistics for the debug log */
     unsigned int expired;             /* sleeps in a row because spinning took too long */

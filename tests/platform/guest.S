@@ -175,4 +175,21 @@ PROGRAM prog_avx512
         jmp     1b
 END prog_avx512
 
+/* Writes a byte to each page from rsi on. */
+PROGRAM prog_touch
+1:      movb    $1, (%rsi)
+        add     $4096, %rsi
+        jmp     1b
+END prog_touch
+
+/* r15 rounds of a loop before each call. */
+PROGRAM prog_work
+1:      mov     %r15, %rbx
+2:      dec     %rbx
+        jnz     2b
+        mov     $1000, %eax
+        syscall
+        jmp     1b
+END prog_work
+
         .section .note.GNU-stack, "", @progbits

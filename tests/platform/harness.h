@@ -46,6 +46,7 @@ extern unsigned char *mem; /* the whole file, shared */
         }                                                                                                             \
     } while (0)
 
+void test_setup_memory(void);
 /* Offset of fresh zero pages of the memory file; never freed. */
 uint64_t mem_alloc(uint64_t len);
 void map(struct platform_as *as, uint64_t addr, uint64_t len, int prot, uint64_t off);
