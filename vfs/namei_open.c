@@ -207,6 +207,9 @@ static int open_creating(struct walk *w, const struct open_how *how, bool *creat
 {
     struct dentry *d;
 
+    /* A magic link has led straight to a file, or this is "/", which the caller refuses. */
+    if (w->last_type == LAST_ROOT)
+        return 0;
     if (w->last_type != LAST_NORM || w->trailing)
         return -EISDIR;
     for (;;) {

@@ -215,7 +215,10 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
     r = kernel_spawn(sb->k, &pp, pid);
     if (r == 0)
         return 0;
-    error_set(e, -r, "exec \"%s\"", spec->argv[0]);
+    if (r == -ENOENT && !strchr(spec->argv[0], '/'))
+        error_set(e, 0, "exec: \"%s\": executable file not found in $PATH", spec->argv[0]);
+    else
+        error_set(e, -r, "exec: \"%s\"", spec->argv[0]);
     if (*console) {
         tty_host_restore(*console);
         tty_put(*console);
