@@ -242,8 +242,8 @@ static int load(struct task *t, struct file *file, const char *filename, const s
     return r;
 }
 
-int task_exec(struct task *t, struct file *file, const char *filename, const struct string_block *argv,
-              const struct string_block *envp)
+static int do_exec(struct task *t, struct file *file, const char *filename, const struct string_block *argv,
+                   const struct string_block *envp)
 {
     struct exec_result res;
     struct cred *cred;
@@ -286,4 +286,17 @@ int task_exec(struct task *t, struct file *file, const char *filename, const str
     if (reset_handlers(t))
         task_request_group_exit(t, SIGKILL);
     return 0;
+}
+
+int task_exec(struct task *t, struct file *file, const char *filename, const struct string_block *argv,
+              const struct string_block *envp)
+{
+    /* Nobody may be writing to it, nor begin to: -ETXTBSY. The new address space keeps that up while it lives. */
+    int r = inode_deny_write(file->inode);
+
+    if (r)
+        return r;
+    r = do_exec(t, file, filename, argv, envp);
+    inode_allow_write(file->inode);
+    return r;
 }
