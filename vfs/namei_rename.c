@@ -1,10 +1,8 @@
 /*
- * renameat2(2).
- *
- * Two directories are locked ancestor first (else by address) under the superblock's rename_lock, which keeps ancestry from
- * changing meanwhile.
+ * renameat2(2). The superblock's rename_lock, taken when two directories are involved, keeps ancestry from changing meanwhile.
  */
 #include "vfs/dcache.h"
+#include "vfs/dops.h"
 #include "vfs/inode_internal.h"
 #include "vfs/inotify.h"
 #include "vfs/permission.h"
@@ -21,27 +19,6 @@ struct rename {
     struct walk from, to;
     struct dentry *od, *nd; /* what the names are; referenced */
 };
-
-static void lock_parents(struct dentry *a, struct dentry *b) NO_THREAD_SAFETY_ANALYSIS
-{
-    if (a->inode == b->inode) {
-        mutex_lock(&a->inode->lock);
-        return;
-    }
-    mutex_lock(&a->sb->rename_lock);
-    bool a_first = dentry_is_below(b, a) || (!dentry_is_below(a, b) && (uintptr_t)a->inode < (uintptr_t)b->inode);
-    mutex_lock(a_first ? &a->inode->lock : &b->inode->lock);
-    mutex_lock(a_first ? &b->inode->lock : &a->inode->lock);
-}
-
-static void unlock_parents(struct dentry *a, struct dentry *b) NO_THREAD_SAFETY_ANALYSIS
-{
-    mutex_unlock(&a->inode->lock);
-    if (a->inode == b->inode)
-        return;
-    mutex_unlock(&b->inode->lock);
-    mutex_unlock(&a->sb->rename_lock);
-}
 
 static bool mounted_on(const struct dentry *d)
 {
@@ -181,13 +158,13 @@ static int rename_walked(struct rename *r)
     if (r->to.last_type != LAST_NORM)
         return r->flags & RENAME_NOREPLACE ? -EEXIST : -EBUSY;
 
-    lock_parents(old_parent, new_parent);
+    dop_lock_two(old_parent, new_parent);
     int err = dentry_lookup_locked(old_parent, r->from.last, r->from.last_len, &r->od);
     if (err == 0)
         err = dentry_lookup_locked(new_parent, r->to.last, r->to.last_len, &r->nd);
     if (err == 0)
         err = rename_locked(r, old_name, new_name);
-    unlock_parents(old_parent, new_parent);
+    dop_unlock_two(old_parent, new_parent);
     if (err == 0)
         notify_rename(r, old_name, new_name);
     if (r->od)

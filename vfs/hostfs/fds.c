@@ -125,32 +125,69 @@ void hostfs_close_fds(struct hostfs_inode *hi)
 bool hostfs_location(struct inode *inode, struct inode **parent, char name[256])
 {
     struct hostfs_super *hs = hostfs_sb(inode->sb);
-    struct hostfs_inode *hi = hostfs_i(inode);
     mutex_lock(&hs->lock);
-    bool known = hi->name != NULL;
-    if (known) {
-        *parent = inode_get(hi->parent);
-        strcpy(name, hi->name); /* a directory entry of the host: at most 255 bytes */
+    const struct hostfs_name *n = hostfs_i(inode)->names;
+    if (n) {
+        *parent = inode_get(n->parent);
+        strcpy(name, n->name); /* a directory entry of the host: at most 255 bytes */
     }
     mutex_unlock(&hs->lock);
-    return known;
+    return n != NULL;
 }
 
-void hostfs_set_location(struct inode *inode, struct inode *parent, const char *name)
+static struct hostfs_name **find_name(struct hostfs_inode *hi, const struct inode *parent, const char *name)
+{
+    struct hostfs_name **p = &hi->names;
+    while (*p && ((*p)->parent != parent || strcmp((*p)->name, name) != 0))
+        p = &(*p)->next;
+    return p;
+}
+
+void hostfs_add_name(struct inode *inode, struct inode *parent, const char *name)
 {
     struct hostfs_super *hs = hostfs_sb(inode->sb);
     struct hostfs_inode *hi = hostfs_i(inode);
-    char *copy = name ? strdup(name) : NULL;
-    if (name && !copy)
-        return; /* it stays where it was; at worst it will not be found there */
+    struct hostfs_name *n = malloc(sizeof(*n) + strlen(name) + 1);
+    if (!n)
+        return; /* another name, or a descriptor, has to do */
+    strcpy(n->name, name);
     mutex_lock(&hs->lock);
-    struct inode *old_parent = hi->parent;
-    char *old_name = hi->name;
-    hi->parent = parent ? inode_get(parent) : NULL;
-    hi->name = copy;
+    bool known = *find_name(hi, parent, name) != NULL;
+    if (!known) {
+        n->parent = inode_get(parent);
+        n->next = hi->names;
+        hi->names = n;
+    }
     mutex_unlock(&hs->lock);
-    free(old_name);
-    inode_put(old_parent);
+    if (known)
+        free(n);
+}
+
+static void free_name(struct hostfs_name *n)
+{
+    inode_put(n->parent);
+    free(n);
+}
+
+void hostfs_drop_name(struct inode *inode, const struct inode *parent, const char *name)
+{
+    struct hostfs_super *hs = hostfs_sb(inode->sb);
+    mutex_lock(&hs->lock);
+    struct hostfs_name **p = find_name(hostfs_i(inode), parent, name), *n = *p;
+    if (n)
+        *p = n->next;
+    mutex_unlock(&hs->lock);
+    if (n)
+        free_name(n);
+}
+
+void hostfs_free_names(struct hostfs_inode *hi)
+{
+    while (hi->names) {
+        struct hostfs_name *n = hi->names;
+        hi->names = n->next;
+        free_name(n);
+    }
 }
 
 static int open_flags(enum host_fd_kind kind, mode_t mode)
@@ -254,27 +291,23 @@ int hostfs_get_fd(struct inode *inode, enum host_fd_kind kind)
     return open_from_ancestor(inode, kind);
 }
 
-/* Whether `d` is where the inode's location says it is. */
-static bool located_at(struct hostfs_inode *hi, struct inode *dir, const char *name)
-{
-    struct hostfs_super *hs = hostfs_sb(dir->sb);
-    mutex_lock(&hs->lock);
-    bool same = hi->name && hi->parent == dir && strcmp(hi->name, name) == 0;
-    mutex_unlock(&hs->lock);
-    return same;
-}
-
 void hostfs_prepare_unlink(struct inode *dir, struct dentry *d)
 {
     struct inode *inode = d->inode;
-    bool in_use = ref_read(&d->ref) > 1 || ref_read(&inode->ref) > 1 || atomic_load(&inode->nlink) > 1;
-    if (in_use && located_at(hostfs_i(inode), dir, d->name))
-        (void)hostfs_get_fd(inode, HOST_FD_PATH); /* the pin stays; a failure shows when the inode is used */
+    struct hostfs_super *hs = hostfs_sb(dir->sb);
+    struct hostfs_inode *hi = hostfs_i(inode);
+
+    mutex_lock(&hs->lock);
+    struct hostfs_name *n = *find_name(hi, dir, d->name);
+    bool last = n && n == hi->names && !n->next;
+    mutex_unlock(&hs->lock);
+    bool in_use = ref_read(&d->ref) > 1 || ref_read(&inode->ref) > 1;
+    if (last && in_use)
+        (void)!hostfs_get_fd(inode, HOST_FD_PATH); /* the pin stays; a failure shows when the inode is used */
 }
 
 void hostfs_finish_unlink(struct inode *dir, struct dentry *d)
 {
-    if (located_at(hostfs_i(d->inode), dir, d->name))
-        hostfs_set_location(d->inode, NULL, NULL);
+    hostfs_drop_name(d->inode, dir, d->name);
     atomic_store(&hostfs_i(d->inode)->stale, true);
 }

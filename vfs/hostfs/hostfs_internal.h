@@ -1,9 +1,9 @@
 /*
  * Private to vfs/hostfs/.
  *
- * An inode knows one place where it can be found: its directory's inode and a name in it. From there descriptors are opened when
- * they are needed, one component at a time with O_NOFOLLOW, and kept in an LRU list; those in use are pinned. An inode that
- * loses its name while somebody still uses it keeps a pinned O_PATH descriptor instead.
+ * An inode knows the places where it has been found: its directory's inode and a name in it, several for hard links. From there
+ * descriptors are opened when they are needed, one component at a time with O_NOFOLLOW, and kept in an LRU list; those in use
+ * are pinned. An inode that loses its last name while somebody still uses it keeps a pinned O_PATH descriptor instead.
  *
  * All reads and writes carry their offset, so every guest file that is open on an inode shares one host descriptor, and opening
  * a file that was open before costs no host call at all.
@@ -39,13 +39,18 @@ struct hostfs_super {
     unsigned int hash_mask, nr_inodes;
 };
 
+struct hostfs_name {
+    struct hostfs_name *next;
+    struct inode *parent; /* referenced */
+    char name[];
+};
+
 struct hostfs_inode {
     struct inode *inode;
     dev_t host_dev;                   /* immutable, like host_ino */
     uint64_t host_ino;
     struct hostfs_inode *hash_next;   /* super lock */
-    struct inode *parent;             /* referenced; super lock. NULL: the root, or nameless */
-    char *name;                       /* super lock; NULL: the root, or nameless */
+    struct hostfs_name *names;        /* super lock; NULL: the root, or nameless */
     struct host_fd fds[HOST_FD_KINDS]; /* super lock */
     atomic_bool stale;                /* the host has changed attributes on our behalf: ask before showing them */
     atomic_bool always_stale;         /* mapped shared and writable: the host may change them at any time */
@@ -71,10 +76,12 @@ void hostfs_adopt_fd(struct inode *inode, enum host_fd_kind kind, int fd, bool p
 void hostfs_close_fds(struct hostfs_inode *hi);
 /* Opens something below a directory; tries again after closing cached descriptors when there are too many. */
 int hostfs_openat(struct hostfs_super *hs, int dir_fd, const char *name, int flags, mode_t mode);
-/* Where the inode was last found. `*parent` is referenced. False: it has no name. */
+/* A place where the inode can be found. `*parent` is referenced. False: it has no name. */
 bool hostfs_location(struct inode *inode, struct inode **parent, char name[256]);
-void hostfs_set_location(struct inode *inode, struct inode *parent, const char *name);
-/* The name `name` in `dir` is about to go: if it is the inode's only handle and the inode is in use, it gets a descriptor. */
+void hostfs_add_name(struct inode *inode, struct inode *parent, const char *name); /* no-op when known */
+void hostfs_drop_name(struct inode *inode, const struct inode *parent, const char *name);
+void hostfs_free_names(struct hostfs_inode *hi);
+/* `d` in its directory is about to go: if it is the inode's last known name and the inode is in use, it gets a descriptor. */
 void hostfs_prepare_unlink(struct inode *dir, struct dentry *d);
 void hostfs_finish_unlink(struct inode *dir, struct dentry *d);
 

@@ -96,34 +96,30 @@ int hostfs_iget(struct super_block *sb, const struct statx *st, struct inode *di
     /* Only files with several names can have an inode already, or a name that came back after a rename on the host. */
     mutex_lock(&hs->lock);
     struct inode *inode = find_inode(hs, dev, st->stx_ino, st->stx_mode & S_IFMT);
-    bool nameless = inode && !hostfs_i(inode)->name;
     mutex_unlock(&hs->lock);
     if (inode) {
-        if (nameless || hs->shared)
-            hostfs_set_location(inode, dir, name);
+        if (name)
+            hostfs_add_name(inode, dir, name);
         hostfs_apply_stat(inode, st);
         *out = inode;
         return 0;
     }
     struct hostfs_inode *hi = calloc(1, sizeof(*hi));
-    char *copy = name ? strdup(name) : NULL;
-    inode = hi && (copy || !name) ? inode_create(sb, ops_of(st->stx_mode), st->stx_ino, st->stx_mode, st->stx_uid, st->stx_gid)
-                                  : NULL;
+    inode = hi ? inode_create(sb, ops_of(st->stx_mode), st->stx_ino, st->stx_mode, st->stx_uid, st->stx_gid) : NULL;
     if (!inode) {
         free(hi);
-        free(copy);
         return -ENOMEM;
     }
     hi->inode = inode;
     hi->host_dev = dev;
     hi->host_ino = st->stx_ino;
-    hi->parent = dir ? inode_get(dir) : NULL;
-    hi->name = copy;
     for (int k = 0; k < HOST_FD_KINDS; k++) {
         hi->fds[k].fd = -1;
         list_init(&hi->fds[k].lru);
     }
     inode->priv = hi;
+    if (name)
+        hostfs_add_name(inode, dir, name);
     inode->rdev = makedev(st->stx_rdev_major, st->stx_rdev_minor);
     hostfs_apply_stat(inode, st);
     mutex_lock(&hs->lock);
@@ -151,8 +147,7 @@ void hostfs_evict(struct inode *inode)
     hs->nr_inodes--;
     mutex_unlock(&hs->lock);
     hostfs_close_fds(hi);
-    inode_put(hi->parent);
-    free(hi->name);
+    hostfs_free_names(hi);
     free(hi);
 }
 

@@ -165,12 +165,11 @@ static int hostfs_link(struct inode *dir, struct dentry *d, struct inode *target
         inode_put(parent);
     } else {
         err = link_nameless(target, dir_fd, d->name);
-        if (err == 0)
-            hostfs_set_location(target, dir, d->name);
     }
     hostfs_put_fd(dir, HOST_FD_PATH);
     if (err < 0)
         return err;
+    hostfs_add_name(target, dir, d->name);
     dentry_instantiate(d, inode_get(target));
     atomic_store(&hostfs_i(dir)->stale, true);
     atomic_store(&hostfs_i(target)->stale, true);
@@ -228,10 +227,12 @@ static int hostfs_rename(struct inode *old_dir, struct dentry *od, struct inode 
         if (!S_ISDIR(nd->inode->mode) && atomic_load(&nd->inode->nlink) > 0)
             atomic_fetch_sub(&nd->inode->nlink, 1);
     } else if (nd->inode) {
-        hostfs_set_location(nd->inode, old_dir, od->name);
+        hostfs_drop_name(nd->inode, new_dir, nd->name);
+        hostfs_add_name(nd->inode, old_dir, od->name);
         atomic_store(&hostfs_i(nd->inode)->stale, true);
     }
-    hostfs_set_location(od->inode, new_dir, nd->name);
+    hostfs_drop_name(od->inode, old_dir, od->name);
+    hostfs_add_name(od->inode, new_dir, nd->name);
     atomic_store(&hostfs_i(od->inode)->stale, true);
     atomic_store(&hostfs_i(old_dir)->stale, true);
     atomic_store(&hostfs_i(new_dir)->stale, true);
