@@ -197,7 +197,8 @@ bool pgrp_is_orphaned(struct pgrp *pg, const struct tgroup *ignoring)
     struct tgroup *tg;
 
     list_for_each_entry(tg, &pg->members, pgrp_node) {
-        if (tg == ignoring || tg->zombie || !tg->parent || tg->parent == pg->session->k->init)
+        /* A shell that is pid 1 keeps its jobs from being orphaned, as in a pid namespace: only the host's init is excepted. */
+        if (tg == ignoring || tg->zombie || !tg->parent)
             continue;
         if (tg->parent->pgrp != pg && tg->parent->session == pg->session)
             return false;
