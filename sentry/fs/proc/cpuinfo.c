@@ -7,6 +7,7 @@
 #include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct flag {
     const char *name;
@@ -160,6 +161,19 @@ static unsigned int cache_kb(void)
     return __get_cpuid(0x80000006, &a, &b, &c, &d) ? c >> 16 : 0;
 }
 
+/* How fast the time-stamp counter runs: it counts at the nominal frequency. */
+static unsigned int measured_mhz(void)
+{
+    struct timespec pause = {.tv_nsec = 1000000};
+    int64_t ns = kernel_monotonic_ns();
+    uint64_t tsc = __builtin_ia32_rdtsc();
+
+    nanosleep(&pause, NULL);
+    tsc = __builtin_ia32_rdtsc() - tsc;
+    ns = kernel_monotonic_ns() - ns;
+    return ns > 0 ? (unsigned int)(tsc * 1000 / (uint64_t)ns) : 0;
+}
+
 /* What Linux calls "cpu MHz" when it knows nothing better: the nominal frequency. */
 static unsigned int cpu_mhz(void)
 {
@@ -169,13 +183,7 @@ static unsigned int cpu_mhz(void)
         return a & 0xffff;
     if (__get_cpuid(0x15, &a, &b, &c, &d) && a && b && c)
         return (unsigned int)((uint64_t)c * b / a / 1000000);
-    /* A hypervisor's timing leaf, in kHz. */
-    __cpuid(0x40000000, a, b, c, d);
-    if (a >= 0x40000010) {
-        __cpuid(0x40000010, a, b, c, d);
-        return a / 1000;
-    }
-    return 0;
+    return measured_mhz();
 }
 
 int proc_cpuinfo(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)

@@ -3,6 +3,8 @@
  * memory node, the loopback interface, transparent huge pages, and the empty directories that scanners expect.
  */
 #include "sentry/fs/fs.h"
+
+#include "lib/memfile.h"
 #include "sentry/fs/pseudofs.h"
 #include "sentry/kernel/kernel.h"
 
@@ -116,7 +118,11 @@ static const struct pseudo_desc cpus_rows[] = {
 
 static int node_meminfo_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
-    seq_printf(s, "Node 0 MemTotal:       %8" PRIu64 " kB\n", n->k->total_ram / 1024);
+    uint64_t total = n->k->total_ram / 1024, used = memfile_used(n->k->memfile) / 1024;
+
+    seq_printf(s, "Node 0 MemTotal:       %8" PRIu64 " kB\nNode 0 MemFree:        %8" PRIu64 " kB\n", total,
+               used < total ? total - used : 0);
+    seq_printf(s, "Node 0 MemUsed:        %8" PRIu64 " kB\n", used);
     return 0;
 }
 

@@ -120,7 +120,7 @@ static ssize_t slave_read(struct file *f, const struct vfs_caller *c, struct uio
             continue; /* take what else is there */
         }
         timed_out |= deadline != TASK_NO_DEADLINE && kernel_monotonic_ns() >= deadline;
-        if ((size_t)done >= min || timed_out)
+        if (r != -EAGAIN || (size_t)done >= min || timed_out)
             break;
         if (!t || file_nonblock(f))
             break; /* r is -EAGAIN */
