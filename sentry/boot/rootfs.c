@@ -10,9 +10,7 @@
 #include "vfs/fs_type.h"
 #include "vfs/hostfs/hostfs.h"
 #include "vfs/namei.h"
-#if __has_include("vfs/overlay/overlay.h")
 #include "vfs/overlay/overlay.h"
-#endif
 #include "vfs/tmpfs/tmpfs.h"
 
 #include <errno.h>
@@ -32,12 +30,7 @@ static int make_overlay(struct sandbox *sb, struct super_block *host, struct sup
 
     if (r < 0)
         return r;
-#if __has_include("vfs/overlay/overlay.h")
     r = overlay_create(lowers, 1, upper, out);
-#else
-    (void)lowers;
-    r = -ENODEV;
-#endif
     super_put(upper);
     return r;
 }
