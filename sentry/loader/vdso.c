@@ -2,9 +2,10 @@
  * Keeping the vDSO's clock true.
  *
  * The parameters are a point (counter, CLOCK_MONOTONIC) and a slope. They are measured against the host's own clock: the slope
- * from two readings some time apart, so that the host's NTP corrections are followed. They are valid for one period; the next
- * refresh starts at the guest's idea of now, never before it, and bends the slope so that guest and host meet again at the
- * period's end. Hence CLOCK_MONOTONIC never goes back.
+ * from two readings some time apart, so that the host's NTP corrections are followed. They are valid for as long as the two
+ * readings were apart, a second at most: the extrapolation's error is then no greater than a reading's, a fraction of a
+ * microsecond. The next refresh starts at the guest's idea of now, never before it, and bends the slope so that guest and host
+ * meet again at the period's end. Hence CLOCK_MONOTONIC never goes back.
  */
 #include "sentry/loader/vdso.h"
 
@@ -25,9 +26,11 @@
 #include <x86intrin.h>
 
 #define PAGE MEMFILE_PAGE
-/* The shortest distance between two readings that gives a useful slope, and how long parameters live. */
-#define MIN_BASELINE_NS 2000000LL
-#define PERIOD_NS       1000000000LL
+/* The shortest distance between two readings that gives a useful slope, and how long parameters live at most. */
+#define MIN_BASELINE_NS 1000000LL
+#define MAX_PERIOD_NS   1000000000LL
+/* CLOCK_REALTIME is a constant offset from CLOCK_MONOTONIC, until someone sets it; smaller differences are measuring errors. */
+#define OFFSET_NOISE_NS 2000LL
 /* A guest further off than this is set right at once (a suspended host). */
 #define MAX_BEND_NS 10000000LL
 
@@ -41,7 +44,8 @@ struct vdso {
     struct vdso_data *data; /* in the memory file; written under lock */
     bool usable;            /* the counter runs at a constant rate; immutable */
     struct mutex lock;
-    struct reading first; /* the far end of the baseline; guarded by lock */
+    struct reading far;  /* the far end of the baseline; guarded by lock, like */
+    struct reading near; /* the next one to become it */
 };
 
 const struct vdso_pages *vdso_pages(const struct kernel *k)
@@ -81,14 +85,36 @@ static int64_t ticks_to_ns(uint64_t ticks, uint64_t mult)
     return (int64_t)((unsigned __int128)ticks * mult >> VDSO_SHIFT);
 }
 
+/* How far `clock` is ahead of CLOCK_MONOTONIC; `old` if it has not changed. */
+static int64_t take_offset(clockid_t clock, int64_t old)
+{
+    int64_t best = old, best_gap = INT64_MAX;
+
+    for (int i = 0; i < 4; i++) {
+        int64_t before = host_clock(CLOCK_MONOTONIC), ns = host_clock(clock), gap = host_clock(CLOCK_MONOTONIC) - before;
+
+        if (gap < best_gap) {
+            best_gap = gap;
+            best = ns - before - gap / 2;
+        }
+    }
+    return best - old < OFFSET_NOISE_NS && old - best < OFFSET_NOISE_NS ? old : best;
+}
+
+static uint64_t ns_to_ticks(int64_t ns, uint64_t mult)
+{
+    return (uint64_t)(((unsigned __int128)ns << VDSO_SHIFT) / mult);
+}
+
 /* Publishes parameters from `now` on; the slope is that of the baseline, bent to absorb the guest's present error. */
 static void publish(struct vdso *v, struct reading now)
 {
     struct vdso_data *d = v->data;
-    uint64_t ticks = now.tsc - v->first.tsc;
-    int64_t base_ns = now.monotonic_ns, error;
-    uint64_t mult = (uint64_t)(((unsigned __int128)(now.monotonic_ns - v->first.monotonic_ns) << VDSO_SHIFT) / ticks);
-    uint64_t period_ticks = (uint64_t)(((unsigned __int128)PERIOD_NS << VDSO_SHIFT) / mult);
+    int64_t base_ns = now.monotonic_ns, baseline = now.monotonic_ns - v->far.monotonic_ns, error;
+    uint64_t mult = (uint64_t)(((unsigned __int128)baseline << VDSO_SHIFT) / (now.tsc - v->far.tsc));
+    uint64_t period_ticks = ns_to_ticks(baseline < MAX_PERIOD_NS ? baseline : MAX_PERIOD_NS, mult);
+    int64_t realtime = take_offset(CLOCK_REALTIME, d->realtime_offset_ns);
+    int64_t boottime = take_offset(CLOCK_BOOTTIME, d->boottime_offset_ns);
 
     if (d->valid_until) {
         /* What the guest last could see: the clock stands still at the end of validity. */
@@ -98,7 +124,7 @@ static void publish(struct vdso *v, struct reading now)
         error = guest_ns - base_ns;
         if (error > 0) {
             base_ns = guest_ns;
-            if (error < MAX_BEND_NS)
+            if (error < MAX_BEND_NS && error < baseline / 4)
                 mult -= (uint64_t)(((unsigned __int128)error << VDSO_SHIFT) / period_ticks);
         }
     }
@@ -108,26 +134,74 @@ static void publish(struct vdso *v, struct reading now)
     d->valid_until = now.tsc + period_ticks;
     d->mult = mult;
     d->monotonic_ns = base_ns;
-    d->realtime_offset_ns = host_clock(CLOCK_REALTIME) - host_clock(CLOCK_MONOTONIC);
-    d->boottime_offset_ns = host_clock(CLOCK_BOOTTIME) - host_clock(CLOCK_MONOTONIC);
+    d->realtime_offset_ns = realtime;
+    d->boottime_offset_ns = boottime;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&d->seq, d->seq + 1, __ATOMIC_RELEASE);
-    /* The baseline keeps one period's length, so that it follows a host clock that is being slewed. */
-    if (now.monotonic_ns - v->first.monotonic_ns > PERIOD_NS)
-        v->first = (struct reading){now.tsc - period_ticks, now.monotonic_ns - ticks_to_ns(period_ticks, mult)};
+    /* Once the baseline is long enough it moves along, so that it follows a host clock that is being slewed. */
+    if (now.monotonic_ns - v->near.monotonic_ns >= MAX_PERIOD_NS) {
+        v->far = v->near;
+        v->near = now;
+    }
 }
 
-void vdso_refresh(struct kernel *k)
+static void refresh(struct vdso *v)
 {
-    struct vdso *v = k->vdso;
     struct reading now;
 
-    if (!v->usable || __rdtsc() < __atomic_load_n(&v->data->valid_until, __ATOMIC_RELAXED) || !mutex_trylock(&v->lock))
+    if (__rdtsc() < __atomic_load_n(&v->data->valid_until, __ATOMIC_RELAXED) || !mutex_trylock(&v->lock))
         return;
     now = take_reading();
-    if (now.monotonic_ns - v->first.monotonic_ns >= MIN_BASELINE_NS && now.tsc >= v->data->valid_until)
+    if (now.monotonic_ns - v->far.monotonic_ns >= MIN_BASELINE_NS && now.tsc >= v->data->valid_until)
         publish(v, now);
     mutex_unlock(&v->lock);
+}
+
+/* The guest's own computation; false when the parameters are too old. */
+static bool guest_monotonic(const struct vdso_data *d, const int64_t *offset, int64_t *ns)
+{
+    for (;;) {
+        uint32_t seq = __atomic_load_n(&d->seq, __ATOMIC_ACQUIRE);
+        uint64_t now = __rdtsc();
+
+        if (seq & 1) {
+            _mm_pause();
+            continue;
+        }
+        if (now >= __atomic_load_n(&d->valid_until, __ATOMIC_RELAXED))
+            return false;
+        now = now > d->base_tsc ? now - d->base_tsc : 0;
+        *ns = d->monotonic_ns + ticks_to_ns(now, d->mult) + (offset ? *offset : 0);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&d->seq, __ATOMIC_RELAXED) == seq)
+            return true;
+    }
+}
+
+int64_t vdso_clock_ns(struct kernel *k, clockid_t clock)
+{
+    struct vdso *v = k->vdso;
+    const int64_t *offset = NULL;
+    int64_t ns;
+
+    switch (clock) {
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_COARSE:
+        break;
+    case CLOCK_REALTIME:
+    case CLOCK_REALTIME_COARSE:
+        offset = &v->data->realtime_offset_ns;
+        break;
+    case CLOCK_BOOTTIME:
+        offset = &v->data->boottime_offset_ns;
+        break;
+    default:
+        return host_clock(clock);
+    }
+    if (!v->usable)
+        return host_clock(clock);
+    refresh(v);
+    return guest_monotonic(v->data, offset, &ns) ? ns : host_clock(clock);
 }
 
 /* CPUID's "invariant TSC": the rate does not change with power states. */
@@ -169,7 +243,7 @@ int vdso_init(struct kernel *k)
     memcpy(memfile_ptr(k->memfile, off + PAGE), vdso_image, sizeof(vdso_image));
     v->data->nr_cpus = k->nr_cpus;
     v->usable = tsc_is_invariant();
-    v->first = take_reading();
+    v->far = v->near = take_reading();
     if (!v->usable)
         log_info("vdso: the time-stamp counter is not invariant; clocks are system calls");
     k->vdso = v;

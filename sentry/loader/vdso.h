@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct kernel;
 
@@ -18,9 +19,10 @@ struct vdso_pages {
 const struct vdso_pages *vdso_pages(const struct kernel *k);
 
 /*
- * Renews the clock parameters if they are due. Called by clock_gettime(2) and its like, which guests only make when the vDSO
- * found its parameters too old. Cheap when nothing is due. Any thread.
+ * Reads a clock for clock_gettime(2) and its like, with the same result as the vDSO would have (the host's clock where the vDSO
+ * does not serve one). Guests only make these calls when the vDSO found its parameters too old, so they are renewed here. Any
+ * thread.
  */
-void vdso_refresh(struct kernel *k);
+int64_t vdso_clock_ns(struct kernel *k, clockid_t clock);
 
 #endif

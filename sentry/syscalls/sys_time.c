@@ -1,6 +1,7 @@
 /* Clocks and sleeping. The guest's clocks are the host's and nobody in a container may set them. */
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/pid.h"
+#include "sentry/loader/vdso.h"
 #include "sentry/syscalls/syscalls.h"
 
 #include <sys/time.h>
@@ -14,10 +15,21 @@
 
 int64_t sys_clock_gettime(struct task *t, const struct syscall_args *a)
 {
+    clockid_t clock = arg_int(a, 0);
     int64_t ns;
-    int err = kclock_get(t, arg_int(a, 0), &ns);
+    int err;
 
-    return err ? err : timespec_out(t, arg_addr(a, 1), ns);
+    switch (clock) {
+    case CLOCK_REALTIME:
+    case CLOCK_REALTIME_COARSE:
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_BOOTTIME:
+        return timespec_out(t, arg_addr(a, 1), vdso_clock_ns(t->k, clock)); /* what the vDSO leaves to us */
+    default:
+        err = kclock_get(t, clock, &ns);
+        return err ? err : timespec_out(t, arg_addr(a, 1), ns);
+    }
 }
 
 int64_t sys_clock_getres(struct task *t, const struct syscall_args *a)
@@ -54,7 +66,7 @@ int64_t sys_gettimeofday(struct task *t, const struct syscall_args *a)
     int err = 0;
 
     if (!guest_is_null(arg_addr(a, 0)))
-        err = timeval_out(t, arg_addr(a, 0), kernel_realtime_ns());
+        err = timeval_out(t, arg_addr(a, 0), vdso_clock_ns(t->k, CLOCK_REALTIME));
     if (!err && !guest_is_null(arg_addr(a, 1)))
         err = copy_out(t, arg_addr(a, 1), &utc, sizeof(utc));
     return err;
@@ -75,7 +87,7 @@ int64_t sys_settimeofday(struct task *t, const struct syscall_args *a)
 
 int64_t sys_time(struct task *t, const struct syscall_args *a)
 {
-    int64_t now = kernel_realtime_ns() / NSEC_PER_SEC;
+    int64_t now = vdso_clock_ns(t->k, CLOCK_REALTIME) / NSEC_PER_SEC;
     int err = guest_is_null(arg_addr(a, 0)) ? 0 : copy_out(t, arg_addr(a, 0), &now, sizeof(now));
 
     return err ? err : now;
