@@ -146,7 +146,7 @@ void platform_park(struct platform_context *ctx);
 /* Copies the guest's FP state (platform_fp_size bytes) out or in. set() validates the header and mxcsr: -EINVAL. */
 int must_check platform_fp_get(struct platform_context *ctx, void *buf);
 int must_check platform_fp_set(struct platform_context *ctx, const void *buf);
-/* Host CPU time in nanoseconds that guest code has used in this context so far. */
+/* Host CPU time in nanoseconds that guest code has used in this context so far. Any thread, while the context exists. */
 uint64_t platform_cpu_time(struct platform_context *ctx);
 
 #endif

@@ -71,7 +71,7 @@ static uint64_t cpu_time(struct platform_context *base)
 {
     struct ptrace_context *ctx = to_ctx(base);
 
-    return ctx->cpu_time_before + tracee_cpu_time(ctx);
+    return atomic_load(&ctx->cpu_time_before) + tracee_cpu_time(ctx);
 }
 
 static int fp_alloc(struct ptrace_context *ctx)
@@ -138,7 +138,7 @@ static void drop_tracee(struct ptrace_context *ctx)
     if (!ctx->as)
         return;
     if (tid) {
-        ctx->cpu_time_before += tracee_cpu_time(ctx);
+        atomic_fetch_add(&ctx->cpu_time_before, tracee_cpu_time(ctx));
         /* "Fails" in the only way that it can, with the thread gone. What has been killed before is still to be reaped. */
         if (ptrace_inject(tid, SYS_exit, args, &result) != -ESRCH)
             abort();

@@ -46,7 +46,7 @@ struct ptrace_context {
     atomic_int tid;       /* the tracee, stopped whenever the owner is not inside run(); 0 if there is none */
     atomic_bool in_guest; /* run() is about to resume or has resumed the tracee */
     atomic_bool interrupted;
-    uint64_t cpu_time_before;       /* of former tracees */
+    atomic_ullong cpu_time_before;  /* of former tracees */
     uint64_t fault_rip, fault_addr; /* of the last fault */
     bool fp_pending;                /* fp_saved is newer than the tracee's state */
     unsigned char *fp_saved;        /* host_size bytes; allocated when first needed */

@@ -5,9 +5,7 @@
 #include "platform/pvmexec/stub.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -83,33 +81,19 @@ static void park(struct platform_context *base)
 
 /* --- the thread --- */
 
+/* By number, not through ctx->thread, which only the context's own thread may follow. */
 static uint64_t thread_cpu_time(struct stub_context *ctx)
 {
-    char path[64], buf[64];
-    uint64_t ns = 0;
-    ssize_t n;
-    int fd;
+    uint64_t ran, queued;
 
-    if (!ctx->thread)
-        return 0;
-    snprintf(path, sizeof(path), "/proc/%d/schedstat", ctx->thread->tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n > 0) {
-        buf[n] = '\0';
-        ns = strtoull(buf, NULL, 10);
-    }
-    return ns;
+    return ctx->thread && stub_thread_times(ctx->thread, &ran, &queued) == 0 ? ran : 0;
 }
 
 static uint64_t cpu_time(struct platform_context *base)
 {
     struct stub_context *ctx = to_ctx(base);
 
-    return ctx->cpu_time_before + thread_cpu_time(ctx);
+    return atomic_load(&ctx->cpu_time_before) + thread_cpu_time(ctx);
 }
 
 static void drop_thread(struct stub_context *ctx)
@@ -117,7 +101,8 @@ static void drop_thread(struct stub_context *ctx)
     if (!ctx->thread)
         return;
     if (!atomic_load(&ctx->thread->as->dead))
-        ctx->cpu_time_before += thread_cpu_time(ctx);
+        atomic_fetch_add(&ctx->cpu_time_before, thread_cpu_time(ctx));
+    atomic_store(&ctx->clock_tid, 0);
     stub_thread_put(ctx->thread);
     ctx->thread = NULL;
 }
@@ -226,6 +211,9 @@ static int enter_as(struct stub_context *ctx, struct stub_as *as)
     r = stub_thread_get(as, &ctx->thread, &fresh_fp);
     if (r)
         return r;
+    atomic_store(&ctx->clock_tid, ctx->thread->tid);
+    if (!fresh_fp) /* it has run for others before */
+        atomic_fetch_sub(&ctx->cpu_time_before, thread_cpu_time(ctx));
     if (!fresh_fp && !ctx->fp_pending) {
         r = fp_alloc(ctx);
         if (r)

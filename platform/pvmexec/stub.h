@@ -208,7 +208,8 @@ struct stub_context {
     uint64_t reported_rip, real_rip;
     struct site_heat heat[32];
     unsigned char *fp_pending; /* an FP state to be loaded before the next run, or NULL */
-    uint64_t cpu_time_before;
+    atomic_ullong cpu_time_before; /* of former threads, less what the present one had used before */
+    atomic_int clock_tid;          /* of the present one; 0: none */
     uint64_t spin_waits, sleep_waits; /* statistics for the debug log */
     unsigned int expired;             /* sleeps in a row because spinning took too long */
 };
@@ -218,6 +219,8 @@ extern const struct platform_vtable stub_vtable;
 /* --- handoff.c --- */
 
 /* Gives the turn to the stub thread and waits to get it back. 0, or -ESRCH when the stub is dead. */
+/* Nanoseconds that the thread has run, and waited for a CPU. */
+int must_check stub_thread_times(const struct stub_thread *t, uint64_t *ran, uint64_t *queued);
 /* Sends the kick signal to the context's thread, if it may be in guest code. Any thread. */
 void stub_kick(struct stub_context *ctx);
 int must_check handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command);

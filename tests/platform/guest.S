@@ -192,4 +192,69 @@ PROGRAM prog_work
         jmp     1b
 END prog_work
 
+/* Writes to random places of the slots from rdi on, rsi of them, for ever. rbx seeds. */
+PROGRAM prog_scribble
+1:      mov     %rbx, %rax
+        shl     $13, %rax
+        xor     %rax, %rbx
+        mov     %rbx, %rax
+        shr     $7, %rax
+        xor     %rax, %rbx
+        mov     %rbx, %rax
+        shl     $17, %rax
+        xor     %rax, %rbx
+        /* Slot, offset and value from different bits. */
+        mov     %rbx, %rax
+        shr     $40, %rax
+        xor     %edx, %edx
+        div     %rsi
+        shl     $14, %rdx
+        add     %rdi, %rdx
+        mov     %rbx, %rcx
+        shr     $20, %rcx
+        and     $0x3ff8, %ecx
+        test    $0x1, %bl
+        jz      2f
+        and     $0xf8, %ecx
+2:      or      $0x1000, %ecx
+        mov     %ebx, %eax
+        test    $0x2, %bl
+        jz      3f
+        and     $3, %eax
+        mov     %eax, (%rdx, %rcx)
+        jmp     1b
+3:      test    $0x4, %bl
+        jz      4f
+        lea     (%rdx, %rcx), %rax
+        and     $~7, %rax
+4:      mov     %rax, (%rdx, %rcx)
+        jmp     1b
+END prog_scribble
+
+/* Registers and target from the data page (struct jump_regs). */
+PROGRAM prog_jump
+        mov     0x500078, %rsp
+        mov     0x500070, %rax
+        test    %rax, %rax
+        jz      1f
+        wrgsbase %rax
+        mov     0x500000, %rax
+        mov     0x500008, %rdi
+        mov     0x500010, %rsi
+        mov     0x500018, %rdx
+        mov     0x500020, %r10
+        mov     0x500028, %r8
+        mov     0x500030, %r9
+        mov     0x500038, %rbx
+        mov     0x500040, %rbp
+        mov     0x500048, %r12
+        mov     0x500050, %r13
+        mov     0x500058, %r14
+        mov     0x500060, %r15
+        jmp     *0x500068
+1:      mov     $1000, %eax
+        syscall
+        jmp     1b
+END prog_jump
+
         .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,247 @@
+/*
+ * Hostile guests: they know where the stub's memory and code are, write to all they can, and jump to wherever they like. Whatever
+ * becomes of them, the sentry must neither crash nor hang, nor may anything be mapped that it did not ask for.
+ *
+ * Only the stub engine has something to hijack; other platforms run the same programs against empty addresses.
+ */
+#include "tests/platform/harness.h"
+
+#include "platform/pvmexec/arch/image.h"
+#include "platform/pvmexec/stub.h"
+
+#include <errno.h>
+#include <time.h>
+#include <unistd.h>
+
+PROGRAM(prog_count);
+PROGRAM(prog_count_plain);
+PROGRAM(prog_scribble);
+PROGRAM(prog_jump);
+
+#define VICTIM 0x20000000ULL
+
+static atomic_bool stop;
+
+struct hostile {
+    pthread_t thread;
+    struct guest g;
+    const struct program *prog;
+    uint64_t entry;
+    atomic_ulong events;
+    atomic_bool done, release;
+};
+
+static uint64_t random_state = 88172645463325252ULL;
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+/* The context is made before the thread, which the stub engine does not mind, so that it can be interrupted at once. Runs until told to stop, or until the platform gives up on the thread. Faults and calls alike start it again. */
+static void *run_hostile(void *arg)
+{
+    struct hostile *h = arg;
+
+    h->g.regs.rip = h->entry;
+    h->g.regs.rbx = next_random() | 1;
+    h->g.regs.rdi = STUB_SLOTS;
+    h->g.regs.rsi = 6;
+    while (!atomic_load(&stop)) {
+        if (platform_run(h->g.ctx, h->g.as, &h->g.regs, &h->g.ev) < 0)
+            break;
+        atomic_fetch_add(&h->events, 1);
+        if (h->g.ev.kind == PLATFORM_EVENT_INTERRUPTED)
+            continue;
+        if (h->g.ev.kind == PLATFORM_EVENT_SYSCALL && h->g.regs.rip < platform_limits(test_platform)->max)
+            continue;
+        h->g.regs = (struct guest_regs){.rip = h->entry,
+                                        .rsp = GUEST_STACK + 4096,
+                                        .rflags = 0x202,
+                                        .rbx = next_random() | 1,
+                                        .rdi = STUB_SLOTS,
+                                        .rsi = 6,
+                                        .rbp = 1000};
+    }
+    atomic_store(&h->done, true);
+    while (!atomic_load(&h->release))
+        usleep(100);
+    platform_context_destroy(h->g.ctx);
+    return NULL;
+}
+
+/* Two scribblers and two victims in one address space, all over each other's slots, many times. */
+static void scribbling_over_all_slots(void)
+{
+    for (int round = 0; round < 40; round++) {
+        struct hostile h[4] = {0};
+        struct guest as;
+        unsigned char code[4096];
+
+        guest_init_as(&as, &prog_scribble, NULL);
+        memcpy(guest_code(&as) + 2048, prog_count.start, (size_t)(prog_count.end - prog_count.start));
+        memcpy(guest_code(&as) + 3072, prog_count_plain.start, (size_t)(prog_count_plain.end - prog_count_plain.start));
+        memcpy(code, guest_code(&as), sizeof(code));
+        atomic_store(&stop, false);
+        for (int i = 0; i < 4; i++) {
+            h[i].g = as;
+            h[i].entry = GUEST_CODE + (i == 1 ? 2048 : i == 2 ? 3072 : 0);
+            guest_init_context(&h[i].g);
+            pthread_create(&h[i].thread, NULL, run_hostile, &h[i]);
+        }
+        usleep(30000);
+        atomic_store(&stop, true);
+        for (int i = 0; i < 4; i++) {
+            while (!atomic_load(&h[i].done)) {
+                platform_interrupt(h[i].g.ctx);
+                usleep(1000);
+            }
+            atomic_store(&h[i].release, true);
+            pthread_join(h[i].thread, NULL);
+        }
+        platform_as_destroy(as.as);
+    }
+}
+
+static void *watchdog(void *arg)
+{
+    struct guest *g = arg;
+
+    while (!atomic_load(&stop)) {
+        usleep(500);
+        platform_interrupt(g->ctx);
+    }
+    return NULL;
+}
+
+/* What the stub process has mapped in the guest's range, as a checksum. */
+static uint64_t guest_maps(struct guest *g)
+{
+    struct stub_as *as = container_of(g->as, struct stub_as, base);
+    char path[64], line[512];
+    uint64_t sum = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/maps", as->proc.pid);
+    f = fopen(path, "r");
+    if (!f)
+        return 0;
+    while (fgets(line, sizeof(line), f)) {
+        uint64_t start = strtoull(line, NULL, 16);
+
+        if (start >= platform_limits(test_platform)->max)
+            continue;
+        for (const char *p = line; *p; p++)
+            sum = sum * 31 + (unsigned char)*p;
+    }
+    fclose(f);
+    return sum;
+}
+
+static int count_children(void)
+{
+    char path[64], line[256];
+    int n = 0;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return -1;
+    while (fscanf(f, "%255s", line) == 1)
+        n++;
+    fclose(f);
+    return n;
+}
+
+/* The guest loads its registers from here and jumps. */
+struct jump_regs {
+    uint64_t rax, rdi, rsi, rdx, r10, r8, r9, rbx, rbp, r12, r13, r14, r15, target, gs, rsp;
+};
+
+static const struct jump_regs evil[] = {
+    {9, VICTIM, 4096, 7, 0x11, 0 /* the memory file */, 0},
+    {10, GUEST_CODE, 4096, 7},
+    {11, GUEST_CODE, 4096},
+    {56, 0x8400},
+    {62, 1 /* the sentry */, 9},
+    {231, 0},
+    {202, STUB_SLOTS + 0x1000, 0, 2, 0, 0, 0},
+    {317, 1, 8, STUB_GLOBALS + GLOBAL_MAPPER_FPROG},
+    {15},
+};
+
+/* Jumps to each byte of the stub's code, with the arguments of harmful calls in the registers. */
+static void jumping_into_stub_code(void)
+{
+    uint64_t len = (uint64_t)(stub_image_end - stub_image_start), maps = 0;
+    bool have_as = false;
+    int deaths = 0, children = 0;
+    pthread_t dog;
+    struct guest g;
+
+    for (size_t e = 0; e < ARRAY_SIZE(evil); e++) {
+        for (uint64_t off = 0; off < len; off++) {
+            struct jump_regs *r;
+            int interrupts = 0;
+
+            if (!have_as) {
+                guest_init(&g, &prog_jump);
+                guest_run_to_call(&g, 1000);
+                maps = guest_maps(&g);
+                atomic_store(&stop, false);
+                pthread_create(&dog, NULL, watchdog, &g);
+                have_as = true;
+            }
+            r = (struct jump_regs *)guest_data(&g);
+            *r = evil[e];
+            if (r->rax == 9)
+                r->r8 = (uint64_t)mem_fd;
+            if (r->rax == 62)
+                r->rdi = (uint64_t)getpid();
+            r->rbx = r->r12 = r->rbp = off % 3 ? STUB_SLOTS : GUEST_DATA + 2048;
+            r->r13 = 1;
+            r->r14 = 1;
+            r->r15 = off % 2 ? STUB_CODE + off : GUEST_CODE;
+            r->target = STUB_CODE + off;
+            r->gs = off % 5 ? STUB_SLOTS : GUEST_DATA;
+            r->rsp = off % 7 ? STUB_SLOTS + 0x3000 : GUEST_STACK + 2048;
+            g.regs = (struct guest_regs){.rip = GUEST_CODE, .rsp = GUEST_STACK + 4096, .rflags = 0x202};
+            for (;;) {
+                if (platform_run(g.ctx, g.as, &g.regs, &g.ev) < 0) {
+                    deaths++;
+                    atomic_store(&stop, true);
+                    pthread_join(dog, NULL);
+                    guest_fini(&g);
+                    have_as = false;
+                    break;
+                }
+                if (g.ev.kind != PLATFORM_EVENT_INTERRUPTED || ++interrupts == 3)
+                    break;
+            }
+            if (have_as && off % 16 == 0) {
+                uint64_t now = guest_maps(&g);
+
+                check(now == maps || now == 0);
+            }
+            if (off == len / 2 && e == 0)
+                children = count_children();
+        }
+    }
+    printf("    %d of %zu jumps killed their process\n", deaths, ARRAY_SIZE(evil) * (size_t)len);
+    if (children > 0)
+        check(count_children() <= children + 8);
+    if (have_as) {
+        atomic_store(&stop, true);
+        pthread_join(dog, NULL);
+        guest_fini(&g);
+    }
+}
+
+const struct test hijack_tests[] = {
+    {"scribbling_over_all_slots", scribbling_over_all_slots},
+    {"jumping_into_stub_code", jumping_into_stub_code},
+    {NULL, NULL},
+};
