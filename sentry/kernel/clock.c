@@ -32,14 +32,32 @@ int64_t kernel_realtime_ns(void)
     return host_clock_ns(CLOCK_REALTIME);
 }
 
+int64_t kernel_boottime_ns(void)
+{
+    return host_clock_ns(CLOCK_BOOTTIME);
+}
+
+/* t->ctx must stay: the task's own thread, or siglock held. */
+static struct cputime cputime_stable(struct task *t)
+{
+    struct cputime ct;
+
+    if (t->ctx)
+        atomic_store_explicit(&t->utime_ns, platform_cpu_time(t->ctx), memory_order_relaxed);
+    ct.user = (int64_t)atomic_load_explicit(&t->utime_ns, memory_order_relaxed);
+    ct.system = t->sentry_cpu_clock ? host_clock_ns(t->sentry_cpu_clock) : 0;
+    return ct;
+}
+
 struct cputime task_cputime(struct task *t)
 {
     struct cputime ct;
 
-    if (t->ctx && pthread_equal(t->thread, pthread_self()))
-        atomic_store_explicit(&t->utime_ns, platform_cpu_time(t->ctx), memory_order_relaxed);
-    ct.user = (int64_t)atomic_load_explicit(&t->utime_ns, memory_order_relaxed);
-    ct.system = t->sentry_cpu_clock ? host_clock_ns(t->sentry_cpu_clock) : 0;
+    if (pthread_equal(t->thread, pthread_self()))
+        return cputime_stable(t);
+    mutex_lock(&t->tg->siglock);
+    ct = cputime_stable(t);
+    mutex_unlock(&t->tg->siglock);
     return ct;
 }
 
@@ -61,7 +79,7 @@ struct cputime tgroup_cputime(struct tgroup *tg)
 
         if (t->times_folded)
             continue;
-        ct = task_cputime(t);
+        ct = cputime_stable(t);
         sum.user += ct.user;
         sum.system += ct.system;
     }
@@ -210,7 +228,7 @@ int timeval_out(struct task *t, guest_addr a, int64_t ns)
 
 void kernel_cpu_stat(struct kernel *k, struct kernel_cpu_stat *out)
 {
-    int64_t uptime = kernel_monotonic_ns() - k->boot_monotonic_ns;
+    int64_t uptime = kernel_boottime_ns();
     struct tgroup *tg;
     pid_t pid = 0;
 

@@ -26,8 +26,8 @@ struct tgroup;
 struct cputime {
     int64_t user, system;
 };
-/* What a thread, or all threads dead and alive of a process, have used so far. Any thread may ask; a task that asks about
- * itself gets its utime_ns brought up to date. Takes siglock. */
+/* What a thread, or all threads dead and alive of a process, have used so far. Any thread may ask. Takes
+ * siglock. */
 struct cputime task_cputime(struct task *t);
 struct cputime tgroup_cputime(struct tgroup *tg);
 /* All exited and waited-for descendants of a process. Takes tasks_lock. */

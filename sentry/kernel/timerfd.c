@@ -175,7 +175,7 @@ int timerfd_create_file(struct kernel *k, clockid_t clock, int flags, struct fil
     ktimer_init(&tfd->kt, k->loop, timerfd_fire);
     tfd->clock = clock;
     tfd->deadline = KTIMER_NEVER;
-    err = file_create_anon("[timerfd]", &timerfd_ops, tfd, O_RDWR | flags, FMODE_READ, out);
+    err = file_create_anon("[timerfd]", &timerfd_ops, tfd, O_RDWR | flags, FMODE_READ | FMODE_WRITE, out);
     if (err) {
         waitq_fini(&tfd->wq);
         mutex_fini(&tfd->lock);
