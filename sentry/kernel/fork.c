@@ -8,9 +8,9 @@
 #include "sentry/kernel/fork.h"
 
 #include "sentry/kernel/clock.h"
+#include "sentry/kernel/cpus.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/pidfd.h"
-#include "sentry/kernel/cpus.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/task_internal.h"
@@ -159,7 +159,7 @@ static void copy_attributes(struct task *child, const struct task *t, const stru
     memcpy(child->comm, t->comm, sizeof(child->comm));
     sched_clone(child, t);
     child->personality = t->personality;
-    child->timer_slack_ns = t->timer_slack_ns;
+    child->timer_slack_ns = child->default_timer_slack_ns = t->timer_slack_ns;
 }
 
 /* A child with all its parts, in no table. On failure the caller discards what there is. */
