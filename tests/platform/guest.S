@@ -257,4 +257,33 @@ PROGRAM prog_jump
         jmp     1b
 END prog_jump
 
+/* Three kinds of sites in turn; a read of (rsi) after each. rbx counts calls. */
+PROGRAM prog_stress
+1:      mov     $1000, %eax
+        syscall
+        cmp     $7, %rax
+        jne     9f
+        inc     %rbx
+        mov     (%rsi), %al
+        mov     $1001, %ebp
+        mov     %rbp, %rax
+        syscall
+        cmp     $-4095, %rax
+        jae     9f
+        cmp     $7, %rax
+        jne     9f
+        inc     %rbx
+        mov     (%rsi), %al
+        mov     $1002, %ebp
+        mov     %rbp, %rax
+        syscall
+        nop
+        cmp     $7, %eax
+        jne     9f
+        inc     %rbx
+        mov     (%rsi), %al
+        jmp     1b
+9:      ud2
+END prog_stress
+
         .section .note.GNU-stack, "", @progbits
