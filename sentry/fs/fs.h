@@ -15,6 +15,7 @@ struct file;
 struct kernel;
 struct path;
 struct super_block;
+struct task;
 struct vfs_caller;
 
 /* Registers filesystem types and the opener of device nodes. Once, before there are tasks. 0 or -ENOMEM. */
@@ -32,6 +33,9 @@ int must_check cgroupfs_create(struct kernel *k, bool v2, struct super_block **o
  * mqueue to mount on. Existing names are left alone. `c` must be able to mknod.
  */
 int must_check devfs_populate(const struct vfs_caller *c, const struct path *dev);
+
+/* The process behind an open /proc/PID directory as its leader, referenced, or NULL: pidfd_send_signal(2) takes those, too. */
+struct task *proc_file_task(const struct file *f);
 
 /* CLONE_NEW* of the namespace that a file opened from /proc/PID/ns stands for, for setns(2); 0: it is no such file. */
 int nsfs_file_type(const struct file *f);

@@ -225,6 +225,13 @@ static ssize_t text_write(struct file *f, const struct vfs_caller *c, struct uio
     return r;
 }
 
+static long text_ioctl(struct file *f, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
+{
+    const struct pseudo_node *n = node_of(f->inode);
+
+    return n->desc->ioctl ? n->desc->ioctl(((struct text_file *)f->priv)->seq.state, c, cmd, arg) : -ENOTTY;
+}
+
 static uint32_t text_poll(struct file *f)
 {
     return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
@@ -246,6 +253,7 @@ static const struct file_ops text_ops = {
     .read = text_read,
     .write = text_write,
     .poll = text_poll,
+    .ioctl = text_ioctl,
     .release = text_release,
 };
 

@@ -84,6 +84,8 @@ struct pseudo_desc {
     /* May refuse an open, or leave something for `show` in *state that `close` frees. */
     int (*open)(const struct pseudo_node *n, const struct vfs_caller *c, void **state);
     void (*close)(void *state);
+    /* Files: -ENOTTY for unknown commands; `state` is what `open` left. */
+    long (*ioctl)(void *state, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
     /* Files that are not text: sets f->ops and f->priv itself. */
     int (*open_raw)(const struct pseudo_node *n, struct file *f, const struct vfs_caller *c);
 

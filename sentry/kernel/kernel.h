@@ -83,5 +83,6 @@ struct kernel {
 /* Current time of a clock in ns; -EINVAL for unknown ones. CPU-time clocks are the task's: see sentry/kernel/clock.h. */
 int64_t kernel_monotonic_ns(void);
 int64_t kernel_realtime_ns(void);
+int64_t kernel_boottime_ns(void); /* what the guest's uptime counts from: the host's start, as in any container */
 
 #endif

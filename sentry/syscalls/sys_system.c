@@ -10,7 +10,7 @@
 
 int64_t sys_sysinfo(struct task *t, const struct syscall_args *a)
 {
-    struct sysinfo info = {0};
+    struct sysinfo info = {0}, host = {0};
     uint64_t used = memfile_used(t->k->memfile);
     int64_t uptime;
     int err = kclock_get(t, CLOCK_BOOTTIME, &uptime);
@@ -18,6 +18,8 @@ int64_t sys_sysinfo(struct task *t, const struct syscall_args *a)
     if (err)
         return err;
     info.uptime = (uptime + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
+    sysinfo(&host);
+    memcpy(info.loads, host.loads, sizeof(info.loads)); /* as in any container */
     info.totalram = t->k->total_ram;
     info.freeram = used < t->k->total_ram ? t->k->total_ram - used : 0;
     mutex_lock(&t->k->tasks_lock);

@@ -1,4 +1,4 @@
-/* /proc/{stat,uptime,loadavg,interrupts}. Time began when the sandbox did. */
+/* /proc/{stat,uptime,loadavg,interrupts}. Times count from the host's start, like CLOCK_BOOTTIME. */
 #include "sentry/fs/proc/proc.h"
 
 #include "sentry/kernel/clock.h"
@@ -30,7 +30,7 @@ int proc_stat(struct seq *s, const struct pseudo_node *n, const struct vfs_calle
 
 int proc_uptime(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
-    int64_t up = kernel_monotonic_ns() - n->k->boot_monotonic_ns;
+    int64_t up = kernel_boottime_ns();
     struct kernel_cpu_stat st;
 
     kernel_cpu_stat(n->k, &st);

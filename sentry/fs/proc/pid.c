@@ -1,6 +1,7 @@
 /* /proc/PID and /proc/PID/task/TID: which task a node means, who may look, and the tables of both directories. */
 #include "sentry/fs/proc/proc.h"
 
+#include "sentry/fs/fs.h"
 #include "sentry/kernel/pid.h"
 #include "sentry/kernel/ptrace_access.h"
 #include "sentry/mm/mm.h"
@@ -10,6 +11,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,6 +290,12 @@ static const struct pseudo_desc attr_rows[] = {
         .arg = (const void *)(intptr_t)(which_)                                                        \
     }
 
+#define MAPS_ROW                                                                                                           \
+    {                                                                                                                      \
+        .name = "maps", .mode = S_IFREG | 0444, .show = proc_pid_maps, .ioctl = proc_pid_maps_ioctl, .open = proc_open_mm, \
+        .close = proc_close_mm                                                                                             \
+    }
+
 /* What a process and a thread have in common; `thread_` is PROC_THREAD or NULL. */
 #define COMMON_ROWS(thread_)                                                                                                  \
     PSEUDO_DIR("attr", 0555, attr_rows), OF_MM("auxv", 0400, proc_pid_auxv), PSEUDO_FILE("cgroup", 0444, proc_pid_cgroup),    \
@@ -296,7 +304,7 @@ static const struct pseudo_desc attr_rows[] = {
         PSEUDO_RW("gid_map", 0644, proc_pid_id_map, proc_pid_id_map_write),                                                   \
         {.name = "io", .mode = S_IFREG | 0400, .show = proc_pid_io, .open = proc_open_checked, .arg = (thread_)},             \
         PSEUDO_FILE("limits", 0444, proc_pid_limits), PSEUDO_RW("loginuid", 0644, proc_pid_unset, proc_pid_id_map_write),     \
-        OF_MM("maps", 0444, proc_pid_maps), {.name = "mem", .mode = S_IFREG | 0600, .open_raw = proc_pid_mem_open},           \
+        MAPS_ROW, {.name = "mem", .mode = S_IFREG | 0600, .open_raw = proc_pid_mem_open},                                     \
         PSEUDO_FILE("mountinfo", 0444, proc_pid_mountinfo), PSEUDO_FILE("mounts", 0444, proc_pid_mounts),                     \
         PSEUDO_DIR("net", 0555, proc_net_rows), {.name = "ns", .mode = S_IFDIR | 0511, .children = proc_ns_rows},             \
         PSEUDO_RW("oom_adj", 0644, proc_pid_oom_adj, proc_pid_oom_adj_write),                                                 \
@@ -341,3 +349,10 @@ const struct pseudo_desc proc_tid_rows[] = {
     PSEUDO_FILE("children", 0444, proc_pid_children),
     PSEUDO_END,
 };
+
+struct task *proc_file_task(const struct file *f)
+{
+    const struct pseudo_node *n = f->inode->sb->magic == PROC_SUPER_MAGIC ? f->inode->priv : NULL;
+
+    return n && n->desc == &proc_pid_dir ? proc_task(n) : NULL;
+}

@@ -73,6 +73,14 @@ static long task_priority(const struct task *t)
     return DEFAULT_PRIO + t->nice;
 }
 
+/* Since the host's start. The offset between the clocks is rounded, so that the answer is always the same. */
+static uint64_t start_time(const struct task *t)
+{
+    int64_t suspended_ms = (kernel_boottime_ns() - kernel_monotonic_ns()) / 1000000;
+
+    return t->start_ns + (uint64_t)suspended_ms * 1000000;
+}
+
 int proc_pid_stat(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
     bool whole = n->desc->arg != PROC_THREAD;
@@ -110,7 +118,7 @@ int proc_pid_stat(struct seq *s, const struct pseudo_node *n, const struct vfs_c
     seq_printf(s, "%" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " ", used.user / NSEC_PER_TICK, used.system / NSEC_PER_TICK,
                children.user / NSEC_PER_TICK, children.system / NSEC_PER_TICK);
     seq_printf(s, "%ld %d %u 0 %" PRIu64 " ", task_priority(t), t->nice, rel.nr_threads,
-               (t->start_ns - (uint64_t)t->k->boot_monotonic_ns) / (uint64_t)NSEC_PER_TICK);
+               start_time(t) / (uint64_t)NSEC_PER_TICK);
     seq_printf(s, "%" PRIu64 " %" PRIu64 " %" PRIu64 " ", st.vm_size, PAGES(st.rss_anon + st.rss_file + st.rss_shmem),
                task_rlimit(t, RLIMIT_RSS));
     seq_printf(s, "%" PRIu64 " %" PRIu64 " %" PRIu64 " 0 0 ", lay.start_code, lay.end_code, lay.start_stack);

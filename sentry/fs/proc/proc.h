@@ -44,7 +44,9 @@ proc_show_fn proc_pid_stat, proc_pid_statm, proc_pid_schedstat, proc_pid_sched; 
 proc_show_fn proc_pid_status;                                                   /* pid_status.c */
 proc_show_fn proc_pid_cmdline, proc_pid_environ, proc_pid_auxv;                 /* pid_memory.c */
 int proc_pid_mem_open(const struct pseudo_node *n, struct file *f, const struct vfs_caller *c);
-proc_show_fn proc_pid_maps, proc_pid_smaps, proc_pid_smaps_rollup;     /* pid_maps.c */
+proc_show_fn proc_pid_maps, proc_pid_smaps, proc_pid_smaps_rollup; /* pid_maps.c */
+/* PROCMAP_QUERY; procmap_query.c. */
+long proc_pid_maps_ioctl(void *mm, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
 proc_show_fn proc_pid_mounts, proc_pid_mountinfo, proc_pid_mountstats; /* pid_mounts.c */
 proc_show_fn proc_pid_limits, proc_pid_io, proc_pid_comm, proc_pid_oom_score, proc_pid_oom_score_adj, proc_pid_oom_adj,
     proc_pid_cgroup, proc_pid_id_map, proc_pid_setgroups, proc_pid_unset, proc_pid_wchan, proc_pid_personality,
