@@ -75,17 +75,17 @@ int64_t sys_getpriority(struct task *t, const struct syscall_args *a)
     return best;
 }
 
+/* Below the class are 10 bits of hints for the device and 3 of level. */
 static int ioprio_check(struct task *t, int ioprio)
 {
-    int level = IOPRIO_PRIO_DATA(ioprio);
+    int level = IOPRIO_PRIO_DATA(ioprio) & 7;
 
     switch (IOPRIO_PRIO_CLASS(ioprio)) {
     case IOPRIO_CLASS_RT:
         if (!cred_has_cap(t->cred, CAP_SYS_ADMIN) && !cred_has_cap(t->cred, CAP_SYS_NICE))
             return -EPERM;
-        return level >= IOPRIO_BE_NR ? -EINVAL : 0;
+        return 0;
     case IOPRIO_CLASS_BE:
-        return level >= IOPRIO_BE_NR ? -EINVAL : 0;
     case IOPRIO_CLASS_IDLE:
         return 0;
     case IOPRIO_CLASS_NONE:
