@@ -380,6 +380,7 @@ int task_exec_alone(struct task *t)
         mutex_unlock(&tg->siglock);
         t->pid = pid_get(leader->pid);
         t->tid = tid;
+        t->start_ns = leader->start_ns; /* the process's, by which /proc knows it */
         t->pid->task = t;
         own->task = NULL;
         tg->leader = t;

@@ -96,7 +96,7 @@ struct task *task_alloc(struct kernel *k)
     t->k = k;
     t->orig_rax = -1;
     t->altstack.ss_flags = SS_DISABLE;
-    t->timer_slack_ns = 50000;
+    t->timer_slack_ns = t->default_timer_slack_ns = 50000;
     t->start_ns = (uint64_t)kernel_monotonic_ns();
     list_init(&t->thread_node);
     signal_init_pending(&t->pending);

@@ -130,7 +130,7 @@ struct task {
     int nice, sched_policy, sched_priority; /* changed by others under siglock */
     int ioprio;                             /* IOPRIO_PRIO_VALUE; 0: none; inherited by children; atomic */
     uint64_t cpu_affinity[16];              /* see sentry/kernel/cpus.h; siglock */
-    unsigned long personality, timer_slack_ns;
+    unsigned long personality, timer_slack_ns, default_timer_slack_ns;
     pthread_t thread;
     void *wait_data; /* private to what the task waits in (futex, wait4) */
 };

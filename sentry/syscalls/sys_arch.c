@@ -38,7 +38,7 @@ int64_t sys_arch_prctl(struct task *t, const struct syscall_args *a)
     case ARCH_GET_CPUID:
         return 1; /* the instruction never faults */
     case ARCH_SET_CPUID:
-        return a->v[1] ? 0 : -ENODEV;
+        return -ENODEV; /* and cannot be made to */
     case ARCH_GET_XCOMP_SUPP_:
     case ARCH_GET_XCOMP_PERM_:
         features = platform_fp_features(t->k->platform) & ~(1ULL << XFEATURE_XTILE_DATA);

@@ -1,4 +1,5 @@
 /* Sending signals: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal. */
+#include "sentry/fs/fs.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/task_internal.h"
 #include "sentry/syscalls/syscalls.h"
@@ -193,6 +194,18 @@ int64_t sys_rt_tgsigqueueinfo(struct task *t, const struct syscall_args *a)
     return send_to_thread(t, tgid, tid, &info);
 }
 
+/* Before there were pidfds a descriptor of /proc/PID took their place. Referenced, or NULL. */
+static struct pid *pid_of_proc_dir(struct file *file)
+{
+    struct task *leader = proc_file_task(file);
+    struct pid *pid = NULL;
+
+    if (leader)
+        pid = pid_get(leader->tg->pid);
+    task_put(leader);
+    return pid;
+}
+
 int64_t sys_pidfd_send_signal(struct task *t, const struct syscall_args *a)
 {
     int signo = arg_int(a, 1);
@@ -208,6 +221,10 @@ int64_t sys_pidfd_send_signal(struct task *t, const struct syscall_args *a)
     if (!file)
         return -EBADF;
     pid = pidfd_pid(file);
+    if (pid)
+        pid_get(pid);
+    else
+        pid = pid_of_proc_dir(file);
     r = -EBADF;
     if (!pid)
         goto out;
@@ -237,6 +254,7 @@ int64_t sys_pidfd_send_signal(struct task *t, const struct syscall_args *a)
         tgroup_put(tg);
     }
 out:
+    pid_put(pid);
     file_put(file);
     return r;
 }

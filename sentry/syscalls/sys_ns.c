@@ -2,6 +2,7 @@
  * unshare and setns. A process may get its own descriptor table, directories, semaphore adjustments and mount namespace; other
  * namespaces are answered as by a kernel that was built without them.
  */
+#include "sentry/fs/fs.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/task_internal.h"
@@ -99,10 +100,19 @@ int64_t sys_unshare(struct task *t, const struct syscall_args *a)
 int64_t sys_setns(struct task *t, const struct syscall_args *a)
 {
     struct file *f = fd_get(t->files, arg_int(a, 0));
+    int wanted = arg_int(a, 1);
+    int type;
+    bool pidfd;
 
     if (!f)
         return -EBADF;
+    type = nsfs_file_type(f);
+    pidfd = pidfd_pid(f) != NULL;
     file_put(f);
-    /* There is one namespace of each kind to enter, and files of /proc/PID/ns are no handles here. */
-    return cred_has_cap(t->cred, CAP_SYS_ADMIN) ? -EINVAL : -EPERM;
+    if (pidfd ? !wanted || (wanted & ~(int)(OTHER_NAMESPACES | CLONE_NEWNS)) : !type || (wanted && wanted != type))
+        return -EINVAL;
+    if (!cred_has_cap(t->cred, CAP_SYS_ADMIN))
+        return -EPERM;
+    /* Everybody is in the one namespace of each kind but the mounts', and those cannot be entered from outside. */
+    return pidfd || type == CLONE_NEWNS || type == CLONE_NEWUSER ? -EINVAL : 0;
 }

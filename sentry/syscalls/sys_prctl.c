@@ -23,8 +23,6 @@
 #define PR_GET_MDWE 66
 #endif
 
-#define DEFAULT_TIMER_SLACK_NS 50000
-
 typedef int64_t prctl_fn(struct task *t, const struct syscall_args *a);
 
 static int64_t put_int(struct task *t, guest_addr at, int value)
@@ -240,7 +238,7 @@ static int64_t get_child_subreaper(struct task *t, const struct syscall_args *a)
 
 static int64_t set_timerslack(struct task *t, const struct syscall_args *a)
 {
-    t->timer_slack_ns = arg_long(a, 1) <= 0 ? DEFAULT_TIMER_SLACK_NS : a->v[1];
+    t->timer_slack_ns = arg_long(a, 1) <= 0 ? t->default_timer_slack_ns : a->v[1];
     return 0;
 }
 
