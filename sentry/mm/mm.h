@@ -138,4 +138,8 @@ struct mm_vma_info {
 };
 bool mm_next_vma(struct mm *mm, uint64_t from, struct mm_vma_info *out);
 
+/* What is present of `n` pages from `addr` on (page aligned): for /proc/PID/pagemap. */
+enum { MM_PAGE_PRESENT = 1, MM_PAGE_FILE = 2 /* of a file or shared memory */ };
+void mm_pagemap(struct mm *mm, uint64_t addr, size_t n, uint8_t *out);
+
 #endif

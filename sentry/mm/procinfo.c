@@ -46,3 +46,16 @@ bool mm_next_vma(struct mm *mm, uint64_t from, struct mm_vma_info *out)
     mm_rdunlock(mm);
     return v != NULL;
 }
+
+void mm_pagemap(struct mm *mm, uint64_t addr, size_t n, uint8_t *out)
+{
+    const uint64_t end = addr + n * GUEST_PAGE_SIZE;
+    struct pte_run run;
+
+    memset(out, 0, n);
+    mm_rdlock(mm);
+    for (uint64_t at = addr; at < end && ptab_next_run(&mm->pt, at, end, &run); at = run.end)
+        memset(out + (run.start - addr) / GUEST_PAGE_SIZE,
+               run.pte & PTE_ANON ? MM_PAGE_PRESENT : MM_PAGE_PRESENT | MM_PAGE_FILE, (run.end - run.start) / GUEST_PAGE_SIZE);
+    mm_rdunlock(mm);
+}

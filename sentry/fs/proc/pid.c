@@ -326,6 +326,11 @@ extern const struct pseudo_desc proc_pid_rows[], proc_tid_rows[];
 const struct pseudo_desc proc_pid_dir = {.mode = S_IFDIR | 0555, .children = proc_pid_rows, .sync = proc_pid_sync};
 const struct pseudo_desc proc_tid_dir = {.mode = S_IFDIR | 0555, .children = proc_tid_rows, .sync = proc_pid_sync};
 
+#define PAGEMAP_ROW                                                                  \
+    {                                                                                \
+        .name = "pagemap", .mode = S_IFREG | 0400, .open_raw = proc_pid_pagemap_open \
+    }
+
 #define FD_ROWS                                                                                                           \
     {.name = "fd", .mode = S_IFDIR | 0500, .lookup = proc_fd_lookup, .next = proc_fd_next, .permission = own_permission}, \
     {                                                                                                                     \
@@ -338,16 +343,14 @@ const struct pseudo_desc proc_pid_rows[] = {
     FD_ROWS,
     PSEUDO_FILE("coredump_filter", 0444, proc_pid_coredump_filter),
     CHECKED("mountstats", 0400, proc_pid_mountstats),
+    PAGEMAP_ROW,
     {.name = "task", .mode = S_IFDIR | 0555, .lookup = task_dir_lookup, .next = task_dir_next},
     PSEUDO_RW("timerslack_ns", 0666, proc_pid_timerslack, proc_pid_timerslack_write),
     PSEUDO_END,
 };
 
 const struct pseudo_desc proc_tid_rows[] = {
-    COMMON_ROWS(PROC_THREAD),
-    FD_ROWS,
-    PSEUDO_FILE("children", 0444, proc_pid_children),
-    PSEUDO_END,
+    COMMON_ROWS(PROC_THREAD), FD_ROWS, PSEUDO_FILE("children", 0444, proc_pid_children), PAGEMAP_ROW, PSEUDO_END,
 };
 
 struct task *proc_file_task(const struct file *f)

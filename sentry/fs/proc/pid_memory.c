@@ -1,4 +1,4 @@
-/* What is read out of a process's memory: /proc/PID/{cmdline,environ,auxv,mem}. */
+/* What is read out of a process's memory: /proc/PID/{cmdline,environ,auxv,mem,pagemap}. */
 #include "sentry/fs/proc/proc.h"
 
 #include "sentry/mm/mm.h"
@@ -173,6 +173,58 @@ int proc_pid_mem_open(const struct pseudo_node *n, struct file *f, const struct 
     if (r)
         return r;
     f->ops = &mem_ops;
+    f->mode |= FMODE_LSEEK | FMODE_PSEEK;
+    return 0;
+}
+
+/*
+ * pagemap: eight bytes for each page of the address space. Page frame numbers are zero, as for readers without CAP_SYS_ADMIN.
+ */
+#define PM_PRESENT (1ULL << 63)
+#define PM_FILE    (1ULL << 61)
+
+static ssize_t pagemap_read(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos)
+{
+    const uint64_t nr_pages = 1ULL << (47 - 12);
+    ssize_t done = 0;
+
+    if (*pos < 0 || *pos % 8 || uio->resid % 8)
+        return -EINVAL;
+    while (f->priv && uio->resid && (uint64_t)*pos / 8 < nr_pages) {
+        uint64_t page = (uint64_t)*pos / 8, entries[256] = {0};
+        size_t n = uio->resid / 8 < ARRAY_SIZE(entries) ? uio->resid / 8 : ARRAY_SIZE(entries);
+        uint8_t state[ARRAY_SIZE(entries)];
+        ssize_t r;
+
+        if (n > nr_pages - page)
+            n = nr_pages - page;
+        mm_pagemap(f->priv, page * GUEST_PAGE_SIZE, n, state);
+        for (size_t i = 0; i < n; i++)
+            entries[i] = (state[i] & MM_PAGE_PRESENT ? PM_PRESENT : 0) | (state[i] & MM_PAGE_FILE ? PM_FILE : 0);
+        r = uio_copy_to(uio, entries, n * 8);
+        if (r <= 0)
+            return done ? done : r;
+        *pos += r;
+        done += r;
+        if ((size_t)r < n * 8)
+            break;
+    }
+    return done;
+}
+
+static const struct file_ops pagemap_ops = {
+    .read = pagemap_read,
+    .llseek = mem_llseek,
+    .release = mem_release,
+};
+
+int proc_pid_pagemap_open(const struct pseudo_node *n, struct file *f, const struct vfs_caller *c)
+{
+    int r = proc_open_mm(n, c, &f->priv);
+
+    if (r)
+        return r;
+    f->ops = &pagemap_ops;
     f->mode |= FMODE_LSEEK | FMODE_PSEEK;
     return 0;
 }

@@ -44,6 +44,7 @@ proc_show_fn proc_pid_stat, proc_pid_statm, proc_pid_schedstat, proc_pid_sched; 
 proc_show_fn proc_pid_status;                                                   /* pid_status.c */
 proc_show_fn proc_pid_cmdline, proc_pid_environ, proc_pid_auxv;                 /* pid_memory.c */
 int proc_pid_mem_open(const struct pseudo_node *n, struct file *f, const struct vfs_caller *c);
+int proc_pid_pagemap_open(const struct pseudo_node *n, struct file *f, const struct vfs_caller *c);
 proc_show_fn proc_pid_maps, proc_pid_smaps, proc_pid_smaps_rollup; /* pid_maps.c */
 /* PROCMAP_QUERY; procmap_query.c. */
 long proc_pid_maps_ioctl(void *mm, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
