@@ -288,9 +288,8 @@ static int posix_timer_set_clock(struct task *t, struct posix_timer *pt, clockid
     pt->cpu.deadline = KTIME_MAX;
     if (clock_has_timers(clock))
         return 0;
-    if (clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM)
-        return cred_has_cap(t->cred, CAP_WAKE_ALARM) ? -EOPNOTSUPP : -EPERM;
-    if (clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE)
+    if (clock == CLOCK_REALTIME_ALARM || clock == CLOCK_BOOTTIME_ALARM || clock == CLOCK_MONOTONIC_RAW ||
+        clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE)
         return -EOPNOTSUPP;
     pt->on_cpu_clock = true;
     if (clock == CLOCK_PROCESS_CPUTIME_ID)

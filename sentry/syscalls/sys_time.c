@@ -11,7 +11,11 @@
 #define USER_HZ       100
 #define NSEC_PER_TICK (NSEC_PER_SEC / USER_HZ)
 #define MIN_CPU_SLEEP 1000000
-#define TIME_ZONE_MAX (15 * 60) /* minutes */
+
+/* How the kernel reads the bits of ADJ_OFFSET_SINGLESHOT (0x8001) and ADJ_OFFSET_SS_READ (0xa001). */
+#define KERNEL_ADJ_ADJTIME    0x8000
+#define KERNEL_ADJ_READONLY   0x2000
+#define KERNEL_ADJ_SINGLESHOT 0x0001
 
 int64_t sys_clock_gettime(struct task *t, const struct syscall_args *a)
 {
@@ -220,10 +224,14 @@ static int64_t do_adjtimex(struct task *t, guest_addr buf)
 
     if (err)
         return err;
-    if (tx.modes && (tx.modes & ~0x2000u) != ADJ_OFFSET_SINGLESHOT) /* 0x2000: ADJ_OFFSET_READONLY */
+    if (tx.modes & KERNEL_ADJ_ADJTIME) {
+        if (!(tx.modes & KERNEL_ADJ_SINGLESHOT))
+            return -EINVAL;
+        if (!(tx.modes & KERNEL_ADJ_READONLY))
+            return -EPERM;
+    } else if (tx.modes) {
         return -EPERM;
-    if (tx.modes == ADJ_OFFSET_SINGLESHOT)
-        return -EPERM;
+    }
     state = adjtimex(&now);
     if (state < 0)
         return -errno;
