@@ -20,7 +20,7 @@ static int map_segment(struct loaded *ld, struct file *f, const struct elf_segme
     int r = 0;
 
     if (s->filesz > 0)
-        r = map_fixed(ld, start, map_end - start, s->prot, fixed, f, s->offset & ~(ELF_PAGE - 1));
+        r = map_fixed(ld, start, map_end - start, s->prot, fixed | MAP_DENYWRITE, f, s->offset & ~(ELF_PAGE - 1));
     else
         map_end = start;
     /* The rest of the last file page is bss, too. A read-only segment that asks for that keeps the file's bytes, as in Linux.

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define MAX_COPY      64  /* pages in one go */
-#define FILE_COPY     8   /* the least for private file mappings: data segments are written all over when they are relocated */
+#define FILE_COPY     8   /* the least for programs' data segments, which are written all over when they are relocated */
 #define WRITABLE_SPAN 512 /* pages about a fault that become writable with it */
 
 static bool exclusive(struct mm *mm, pte_t pte)
@@ -76,25 +76,28 @@ static int copy_page(struct mm *mm, const struct vma *v, uint64_t addr, uint8_t 
     return r;
 }
 
-/* Whether the copy window may take in the page at `addr`: it has to be copied too before it is written. */
+/*
+ * Whether the copy window may take in the page at `addr`: it has to be copied too before it is written. Pages of a file that
+ * may change are not, because until they are written they show what the file has.
+ */
 static bool copy_too(struct mm *mm, const struct vma *v, uint64_t addr, bool file)
 {
     pte_t pte = ptab_get(&mm->pt, addr);
 
     if (file)
         return !(pte & PTE_PRESENT) || (pte & PTE_FILE);
-    return (pte & PTE_PRESENT) && !(pte & PTE_FILE) && !exclusive(mm, pte);
+    return (pte & PTE_ANON) && !exclusive(mm, pte);
 }
 
 static void choose_copies(struct mm *mm, const struct mm_fault_in *in, uint64_t *start, uint64_t *end)
 {
     pte_t pte = ptab_get(&mm->pt, in->addr);
-    bool file = in->vma->vf && (!(pte & PTE_PRESENT) || (pte & PTE_FILE));
+    bool file = !(pte & PTE_ANON);
     uint64_t pages = in->vma->nr_copied / 8, low = in->addr, high = in->addr + PAGE;
 
     *start = low;
     *end = high;
-    if (in->force)
+    if (in->force || (file && !(in->vma->flags & VM_DENYWRITE)))
         return;
     if (file && pages < FILE_COPY)
         pages = FILE_COPY;

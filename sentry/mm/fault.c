@@ -9,6 +9,11 @@
 #include "sentry/mm/safe_access.h"
 
 #include <signal.h>
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 #define MAX_STEPS 8
 
@@ -189,11 +194,24 @@ int mm_fault_range(struct mm *mm, uint64_t start, uint64_t len, unsigned int acc
     return r;
 }
 
+/* Pages of a window that nobody touched are reserved in the memory file, but not allocated yet: now they are. */
+static void populate_host(struct mm *mm, uint64_t start, uint64_t end)
+{
+    struct pte_run run;
+
+    for (uint64_t at = start; at < end && ptab_next_run(&mm->pt, at, end, &run); at = run.end)
+        if (!(run.pte & PTE_FILE))
+            madvise(mm_frame_ptr(mm, run.pte), run.end - run.start, MADV_POPULATE_WRITE); /* only a wish */
+}
+
 int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end, bool write_only)
 {
+    uint64_t first = end; /* the first page that was there before */
+
     for (uint64_t a = start; a < end; a += PAGE) {
-        struct mm_fault_in in = {.vma = vma_at(mm, a), .addr = a, .access = VM_READ, .want = end - a};
+        struct mm_fault_in in = {.vma = vma_at(mm, a), .addr = a, .access = VM_READ, .want = end - a, .populate = true};
         struct vma *v = in.vma;
+        bool there = ptab_get(&mm->pt, a) & PTE_PRESENT;
         if (!v)
             return -ENOMEM;
         if (!(v->flags & VM_PROT) || (write_only && !(v->flags & VM_WRITE)))
@@ -204,6 +222,8 @@ int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end, bool write_o
             in.want = v->end - a;
         switch (mm_fault_page(mm, &in)) {
         case MM_FAULT_OK:
+            if (there && first == end)
+                first = a;
             break;
         case MM_FAULT_OOM:
             return -ENOMEM;
@@ -211,5 +231,7 @@ int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end, bool write_o
             return -EFAULT;
         }
     }
+    if (first < end)
+        populate_host(mm, first, end);
     return 0;
 }

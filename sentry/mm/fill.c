@@ -77,7 +77,7 @@ static int fill_anon(struct mm *mm, const struct mm_fault_in *in)
     }
     r = ptab_reserve(&mm->pt, start, end);
     if (r == 0 && mapped) {
-        bool populate = end - start <= POPULATE_TINY * PAGE || in->addr == v->next_fault;
+        bool populate = in->populate || end - start <= POPULATE_TINY * PAGE || in->addr == v->next_fault;
         mm_batch_init(&b, mm);
         mm_batch_map(&b, start, end, mm->s->mf_fd, off, mm_vma_prot(v, true), populate);
         r = mm_batch_finish(&b, true);

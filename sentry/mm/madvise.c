@@ -158,7 +158,8 @@ static int64_t populate(struct mm *mm, uint64_t start, uint64_t end, bool write)
         if (!(v->flags & VM_PROT) || (write && !(v->flags & VM_WRITE)))
             r = -EINVAL;
         for (uint64_t a = start; a < part_end && r == 0; a += PAGE) {
-            struct mm_fault_in in = {.vma = v, .addr = a, .access = write ? VM_WRITE : VM_READ, .want = part_end - a};
+            struct mm_fault_in in = {
+                .vma = v, .addr = a, .access = write ? VM_WRITE : VM_READ, .want = part_end - a, .populate = true};
             enum mm_fault_result res = mm_fault_page(mm, &in);
             if (res != MM_FAULT_OK)
                 r = res == MM_FAULT_OOM ? -ENOMEM : -EFAULT;

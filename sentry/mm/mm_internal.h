@@ -144,6 +144,7 @@ struct mm_fault_in {
     uint64_t addr;       /* page */
     unsigned int access; /* VM_READ, VM_WRITE or VM_EXEC */
     uint64_t want;       /* bytes from addr on that will be touched too; 0: unknown */
+    bool populate;       /* bring the host's pages in as well: MAP_POPULATE, mlock */
     bool force;          /* whatever the vma's protection, see mm_copy_out_force() */
 };
 /* Makes a page present, private where `access` writes, and mapped if the vma allows the access. Reports as mm_fault(). */

@@ -177,6 +177,7 @@ static int check_anon(struct mm *mm, struct map_request *q)
     switch (q->flags & MAP_TYPE) {
     case MAP_PRIVATE:
         q->file = NULL;
+        q->vm_flags &= ~(uint32_t)VM_DENYWRITE;
         return 0;
     case MAP_SHARED:
         if (q->flags & MAP_GROWSDOWN)
@@ -228,6 +229,8 @@ static int check_request(struct mm *mm, const struct mm_limits *lim, struct map_
         q->vm_flags |= VM_GROWSDOWN;
     if (q->flags & MAP_LOCKED)
         q->vm_flags |= VM_LOCKED;
+    if (q->flags & MAP_DENYWRITE)
+        q->vm_flags |= VM_DENYWRITE;
     if (q->flags & MAP_NORESERVE)
         q->vm_flags |= VM_NORESERVE;
     return q->file && !is_dev_zero(q->file) ? check_file(q) : check_anon(mm, q);

@@ -39,7 +39,8 @@ enum vm_flags {
     VM_SPECIAL = 0x8000, /* vDSO pages: backed by memory-file pages at vma->special that the sentry owns */
     VM_SHMEM = 0x10000,  /* MAP_SHARED | MAP_ANONYMOUS, or /dev/zero: there are no time stamps to keep */
     VM_DONTEXPAND = 0x20000,
-    VM_SEALED = 0x40000, /* mseal(2) */
+    VM_SEALED = 0x40000,    /* mseal(2) */
+    VM_DENYWRITE = 0x80000, /* MAP_DENYWRITE, as the dynamic linker asks for: the file does not change */
 };
 #define VM_LOCKED_MASK (VM_LOCKED | VM_LOCKONFAULT)
 

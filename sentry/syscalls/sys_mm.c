@@ -176,8 +176,8 @@ int64_t sys_process_madvise(struct task *t, const struct syscall_args *a)
     r = iov_fetch(t, arg_addr(a, 1), a->v[2], &v);
     if (r == 0)
         r = mm_of_pidfd(t, arg_int(a, 0), &mm);
-    /* Only advice that cannot change what the other process sees. */
-    if (r == 0 && advice != MADV_COLD && advice != MADV_PAGEOUT && advice != MADV_WILLNEED)
+    /* To others only advice that cannot change what they see. */
+    if (r == 0 && mm != t->mm && advice != MADV_COLD && advice != MADV_PAGEOUT && advice != MADV_WILLNEED)
         r = -EINVAL;
     if (r == 0 && mm != t->mm && !cred_has_cap(t->cred, CAP_SYS_NICE))
         r = -EPERM;
