@@ -327,20 +327,20 @@ int signal_queue_timer(struct tgroup *tg, struct task *only, struct ksigqueue *q
 void signal_force(struct task *t, const ksiginfo *info)
 {
     struct tgroup *tg = t->tg;
-    int signo = info->si_signo;
-    struct ksigaction *ka;
+    struct sighand *sh = tg->sighand;
+    ksigset bit = ksig_bit(info->si_signo);
+    uint64_t *handler = &sh->action[info->si_signo - 1].handler;
 
     mutex_lock(&tg->siglock);
-    mutex_lock(&tg->sighand->lock);
-    ka = &tg->sighand->action[signo - 1];
-    if ((t->blocked & ksig_bit(signo)) || ka->handler == (uint64_t)SIG_IGN) {
-        ka->handler = (uint64_t)SIG_DFL;
-        t->blocked &= ~ksig_bit(signo);
+    mutex_lock(&sh->lock);
+    if ((t->blocked & bit) || *handler == (uint64_t)SIG_IGN) {
+        *handler = (uint64_t)SIG_DFL;
+        t->blocked &= ~bit;
     }
-    if (ka->handler == (uint64_t)SIG_DFL)
+    if (*handler == (uint64_t)SIG_DFL)
         tg->unkillable = false;
-    mutex_unlock(&tg->sighand->lock);
-    flush_counted(tg, &t->pending, ksig_bit(signo)); /* this one's siginfo is the true one */
+    mutex_unlock(&sh->lock);
+    flush_counted(tg, &t->pending, bit); /* this one's siginfo is the true one */
     if (signal_send_locked(tg, t, info, false) == 0)
         signal_recalc(t);
     mutex_unlock(&tg->siglock);
