@@ -86,11 +86,14 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
     list_init(&as->zombie_node);
     list_init(&as->idle_threads);
     if (fork_of) {
-        struct stub_family *f = atomic_load(&container_of(fork_of, struct stub_as, base)->family);
+        /* Even if it has no sites yet: it may get some before the owner has copied the text. */
+        struct stub_family *f = stub_family_of(container_of(fork_of, struct stub_as, base));
 
         if (f) {
             stub_family_get(f);
             atomic_store(&as->family, f);
+        }
+        if (f && stub_family_used(f)) {
             stub_family_map_ops(f, first + 1);
             n = 3;
         }
@@ -99,6 +102,7 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
     r = mapper_start(as);
     if (r == 0)
         r = mapper_run(as, first, (size_t)n, &last);
+    as->family_mapped = n == 3;
     mutex_unlock(&as->lock);
     if (r != n) {
         stub_as_destroy(&as->base);

@@ -18,11 +18,6 @@ static struct stub_context *to_ctx(struct platform_context *ctx)
     return container_of(ctx, struct stub_context, base);
 }
 
-static struct stub_platform *platform_of(struct stub_context *ctx)
-{
-    return container_of(ctx->base.p, struct stub_platform, base);
-}
-
 static int context_create(struct platform *p, struct platform_context **out)
 {
     struct stub_context *ctx = calloc(1, sizeof(*ctx));
@@ -30,53 +25,14 @@ static int context_create(struct platform *p, struct platform_context **out)
     if (!ctx)
         return -ENOMEM;
     ctx->base.p = p;
+    ctx->pinned_cpu = -1;
     *out = &ctx->base;
     return 0;
 }
 
-/* --- being awake, and spinning --- */
-
-static void stop_spinning(struct stub_context *ctx)
-{
-    if (!ctx->spinning)
-        return;
-    ctx->spinning = false;
-    atomic_fetch_sub(&platform_of(ctx)->spin.load, 1);
-}
-
-static void decide_spinning(struct stub_context *ctx)
-{
-    struct spin *s = &platform_of(ctx)->spin;
-    int cpus = atomic_load_explicit(&s->cpus, memory_order_relaxed);
-    int load;
-
-    if (!ctx->awake) {
-        ctx->awake = true;
-        atomic_fetch_add(&s->load, 1);
-    }
-    load = atomic_load_explicit(&s->load, memory_order_relaxed);
-    if (ctx->spinning) {
-        if (load > cpus)
-            stop_spinning(ctx);
-    } else if (load + 1 <= cpus) {
-        if (atomic_fetch_add(&s->load, 1) + 1 <= cpus)
-            ctx->spinning = true;
-        else
-            atomic_fetch_sub(&s->load, 1);
-    }
-}
-
 static void park(struct platform_context *base)
 {
-    struct stub_context *ctx = to_ctx(base);
-
-    if (!ctx->awake)
-        return;
-    stop_spinning(ctx);
-    ctx->awake = false;
-    atomic_fetch_sub(&platform_of(ctx)->spin.load, 1);
-    if (ctx->thread)
-        atomic_store_explicit(slot_u32(ctx->thread, SLOT_SPIN), 0, memory_order_relaxed);
+    place_park(to_ctx(base));
 }
 
 /* --- the thread --- */
@@ -228,7 +184,7 @@ static void context_destroy(struct platform_context *base)
 {
     struct stub_context *ctx = to_ctx(base);
 
-    park(base);
+    place_release(ctx);
     drop_thread(ctx);
     free(ctx->fp_pending);
     free(ctx);
@@ -323,7 +279,6 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
             return r;
         ctx->fs_loaded = false;
     }
-    decide_spinning(ctx);
     if (unlikely(ctx->fp_pending)) {
         r = fp_flush(ctx);
         if (r)

@@ -3,8 +3,8 @@
  *
  * One word says whose turn it is and whether the other one sleeps. Both sides change it by exchange, so neither a turn nor a
  * wake-up gets lost, as long as the guest keeps its hands off. If it does not, the sentry's thread must not be stuck: it never
- * sleeps longer than CHECK_MS without looking whether its stub thread is alive, and a thread that does not react to interrupts is
- * killed with its process.
+ * sleeps longer than CHECK_MS without looking whether its stub thread is alive, and a thread that does not react to interrupts
+ * is killed with its process.
  */
 #include "platform/pvmexec/stub.h"
 
@@ -22,7 +22,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define CHECK_MS 200
+#define CHECK_MS  200
+#define SETTLE_MS 10
 
 static bool thread_is_dead(const struct stub_thread *t)
 {
@@ -85,7 +86,7 @@ static bool patience_ends(struct patience *p, const struct stub_thread *t)
 /* Sleeps until the turn is back. */
 static int sleep_for_turn(struct stub_context *ctx, struct stub_thread *t, atomic_uint *turn)
 {
-    const struct timespec timeout = {.tv_nsec = CHECK_MS * 1000000L};
+    struct timespec timeout = {.tv_nsec = SETTLE_MS * 1000000L};
     struct patience patience = {0};
     uint32_t v;
 
@@ -94,6 +95,11 @@ static int sleep_for_turn(struct stub_context *ctx, struct stub_thread *t, atomi
         if (!atomic_compare_exchange_strong(turn, &v, TURN_GUEST_SLEEP) && v != TURN_GUEST_SLEEP)
             return 0;
         if (syscall(SYS_futex, turn, FUTEX_WAIT, TURN_GUEST_SLEEP, &timeout, NULL, 0) < 0 && errno == ETIMEDOUT) {
+            if (timeout.tv_nsec == SETTLE_MS * 1000000L) {
+                /* A long computation: let the scheduler have its way. */
+                place_long_sleep(ctx);
+                timeout.tv_nsec = CHECK_MS * 1000000L;
+            }
             if (thread_is_dead(t))
                 return -ESRCH;
             if (atomic_load(&ctx->interrupted)) {
@@ -115,30 +121,27 @@ void stub_kick(struct stub_context *ctx)
         syscall(SYS_tgkill, (pid_t)(target >> 32), (pid_t)(target & 0xffffffff), PLATFORM_KICK_SIGNAL);
 }
 
-static bool spin_for_turn(const struct spin *s, atomic_uint *turn)
+static bool spin_for_turn(struct stub_context *ctx, atomic_uint *turn)
 {
-    uint64_t start = __rdtsc();
-
     for (unsigned int i = 1;; i++) {
         uint32_t v = atomic_load_explicit(turn, memory_order_acquire);
 
         if (v != TURN_GUEST && v != TURN_GUEST_SLEEP)
             return true;
         _mm_pause();
-        if (i % 16 == 0 && __rdtsc() - start > s->spin_ticks)
+        if (i % 16 == 0 && !place_keep_spinning(ctx))
             return false;
     }
 }
 
 int handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command)
 {
-    const struct spin *s = &container_of(ctx->base.p, struct stub_platform, base)->spin;
     atomic_uint *turn = slot_u32(t, SLOT_TURN);
-    bool spin = ctx->spinning;
+    bool spin = place_before_turn(ctx);
     int r = 0;
 
     atomic_store_explicit(slot_u32(t, SLOT_COMMAND), command, memory_order_relaxed);
-    atomic_store_explicit(slot_u32(t, SLOT_SPIN), spin ? s->spin_loops : 0, memory_order_relaxed);
+    atomic_store_explicit(slot_u32(t, SLOT_SPIN), spin ? place_of(ctx)->spin_loops : 0, memory_order_relaxed);
     if (atomic_exchange(turn, TURN_GUEST) == TURN_SENTRY_SLEEP)
         syscall(SYS_futex, turn, FUTEX_WAKE, 1, NULL, NULL, 0);
     if (command != COMMAND_TO_FRAME) {
@@ -147,8 +150,10 @@ int handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command)
         if (unlikely(atomic_load(&ctx->interrupted)))
             stub_kick(ctx);
     }
-    if (!spin || !spin_for_turn(s, turn))
+    if (!spin || !spin_for_turn(ctx, turn)) {
+        place_before_sleep(ctx);
         r = sleep_for_turn(ctx, t, turn);
+    }
     atomic_store(&ctx->kickable, 0);
     atomic_thread_fence(memory_order_acquire);
     return r;

@@ -9,10 +9,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 /* A rewrite costs what a handful of signals cost, once; short programs should not pay for calls that they make twice. */
 #define HOT        6
 #define UNSUITABLE 0xffff
+/* After so many attempts that found other threads in guest code, these are stopped for the next. */
+#define STUBBORN 8
 
 #define CHUNK   64
 #define BUCKETS 256
@@ -61,11 +64,17 @@ void stub_family_put(struct stub_family *f)
 {
     if (!f || !ref_put(&f->refs))
         return;
+    /* Of a family without sites, not even the pages of the file exist. */
     arena_free(&f->p->arena, ARENA_FAMILY, f->off);
     for (size_t i = 0; i < ARRAY_SIZE(f->chunks); i++)
         free(atomic_load(&f->chunks[i]));
     mutex_fini(&f->lock);
     free(f);
+}
+
+bool stub_family_used(const struct stub_family *f)
+{
+    return atomic_load(&f->n) > 0;
 }
 
 void stub_family_map_ops(const struct stub_family *f, struct mapper_op ops[2])
@@ -232,6 +241,10 @@ bool site_resolve(struct stub_context *ctx, struct stub_as *as, struct guest_reg
     const struct site *s;
 
     ctx->reported_rip = 0;
+    /* The first jump in a process that was forked from one with rewritten sites. */
+    if (ev->kind == PLATFORM_EVENT_FAULT && ev->addr >= STUB_TABLE && ev->addr < STUB_TABLE_END && atomic_load(&as->family) &&
+        stub_family_map(as) == 0)
+        return false;
     s = site_of_trampoline(as, regs->rip, &place);
     if (s) {
         resolve_in_trampoline(ctx, s, place, regs, ev);
@@ -250,27 +263,38 @@ bool site_resolve(struct stub_context *ctx, struct stub_as *as, struct guest_reg
     return false;
 }
 
-/* Makes sure that the stub has a family's memory mapped. */
-static struct stub_family *family_of(struct stub_as *as)
+struct stub_family *stub_family_of(struct stub_as *as)
 {
     struct stub_family *f;
 
     mutex_lock(&as->lock);
     f = atomic_load(&as->family);
-    if (!f && (f = family_create(platform_of(as))) != NULL) {
-        struct mapper_op ops[2];
-        int64_t last;
-
-        stub_family_map_ops(f, ops);
-        if (mapper_run(as, ops, 2, &last) == 2) {
-            atomic_store(&as->family, f);
-        } else {
-            stub_family_put(f);
-            f = NULL;
-        }
+    if (!f) {
+        f = family_create(platform_of(as));
+        atomic_store(&as->family, f);
     }
     mutex_unlock(&as->lock);
     return f;
+}
+
+int stub_family_map(struct stub_as *as)
+{
+    struct stub_family *f = atomic_load(&as->family);
+    struct mapper_op ops[2];
+    int64_t last;
+    int r = 0;
+
+    mutex_lock(&as->lock);
+    if (!as->family_mapped) {
+        stub_family_map_ops(f, ops);
+        r = mapper_run(as, ops, 2, &last);
+        as->family_mapped = r == 2;
+        r = r == 2 ? 0 : r < 0 ? r : -ENOMEM;
+    } else {
+        r = -EEXIST;
+    }
+    mutex_unlock(&as->lock);
+    return r;
 }
 
 /* Replaces bytes that may lie in two cache lines; nobody executes them meanwhile. */
@@ -290,23 +314,42 @@ static int patch_bytes(struct stub_as *as, const struct site *s)
     return r;
 }
 
-/* Keeps all contexts out of guest code; false if one is there already. */
-static bool stop_guests(struct stub_as *as)
+static bool guests_are_out(struct stub_as *as, bool kick)
 {
     struct stub_thread *t;
-    bool alone = true;
+    bool out = true;
 
-    atomic_store(&as->patching, true);
     mutex_lock(&as->lock);
-    list_for_each_entry(t, &as->threads, node)
-        if (atomic_load(&t->in_guest))
-            alone = false;
+    list_for_each_entry(t, &as->threads, node) {
+        if (!atomic_load(&t->in_guest))
+            continue;
+        out = false;
+        if (kick)
+            syscall(SYS_tgkill, as->proc.pid, t->tid, PLATFORM_KICK_SIGNAL);
+    }
     mutex_unlock(&as->lock);
-    return alone;
+    return out;
 }
 
-/* -EBUSY if it is worth to try again. */
-static int rewrite(struct stub_as *as, uint64_t rip, uint64_t nr)
+/*
+ * Keeps all contexts out of guest code until `patching` is cleared. Gives up if some are there and `insist` is not set; if it
+ * is, kicks them out, repeatedly, since a kick that comes just before a thread enters is lost.
+ */
+static bool stop_guests(struct stub_as *as, bool insist)
+{
+    const struct timespec pause = {.tv_nsec = 20000};
+
+    atomic_store(&as->patching, true);
+    for (int tries = 0; !guests_are_out(as, insist); tries++) {
+        if (!insist || tries == 100)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+/* With patch_lock held. */
+static int rewrite_locked(struct stub_as *as, uint64_t rip, uint64_t nr, bool insist)
 {
     struct stub_family *f;
     struct site s = {0};
@@ -314,16 +357,28 @@ static int rewrite(struct stub_as *as, uint64_t rip, uint64_t nr)
 
     if (!site_recognise(as, rip, nr, &s))
         return -ENOENT;
-    f = family_of(as);
+    f = stub_family_of(as);
     if (!f)
         return -ENOMEM;
+    r = stub_family_map(as);
+    if (r < 0 && r != -EEXIST)
+        return r;
     r = family_add(f, &s);
     if (r < 0)
         return r;
+    r = stop_guests(as, insist) ? patch_bytes(as, &s) : -EBUSY;
+    atomic_store(&as->patching, false);
+    return r;
+}
+
+/* -EBUSY if it is worth to try again. */
+static int rewrite(struct stub_as *as, uint64_t rip, uint64_t nr, bool insist)
+{
+    int r;
+
     if (!mutex_trylock(&as->patch_lock))
         return -EBUSY;
-    r = stop_guests(as) ? patch_bytes(as, &s) : -EBUSY;
-    atomic_store(&as->patching, false);
+    r = rewrite_locked(as, rip, nr, insist);
     mutex_unlock(&as->patch_lock);
     return r;
 }
@@ -341,10 +396,12 @@ void site_called(struct stub_context *ctx, struct stub_as *as, uint64_t rip, uin
             return;
         heat->rip = rip;
         heat->count = 0;
+        heat->busy = 0;
     }
     if (heat->count == UNSUITABLE || ++heat->count < HOT)
         return;
-    r = rewrite(as, rip, nr);
+    r = rewrite(as, rip, nr, heat->busy >= STUBBORN);
+    heat->busy++;
     heat->count = r == -EBUSY ? 0 : UNSUITABLE;
     log_debug("pvmexec:stub: site before %#lx of call %lu: %s", (unsigned long)rip, (unsigned long)nr,
               r == 0 ? "rewritten" : strerror(-r));

@@ -45,7 +45,13 @@ enum site_place {
 
 void stub_family_get(struct stub_family *f);
 void stub_family_put(struct stub_family *f);
-/* Mapping operations that give a new stub the family's memory; two of them. */
+/* The family of an address space, made if there is none; NULL without memory. */
+struct stub_family *stub_family_of(struct stub_as *as);
+/* Whether it has any sites. */
+bool stub_family_used(const struct stub_family *f);
+/* Maps its memory into the stub; -EEXIST if it is mapped. */
+int must_check stub_family_map(struct stub_as *as);
+/* The two mapping operations for that. */
 void stub_family_map_ops(const struct stub_family *f, struct mapper_op ops[2]);
 
 /*

@@ -85,12 +85,13 @@ int pvmexec_stub_create(struct platform **out, char *why, size_t why_len)
     }
     globals = arena_alloc(&p->arena, ARENA_PAGE);
     stub_write_filters(arena_ptr(&p->arena, (uint64_t)globals));
-    spin_init(&p->spin, (atomic_uint *)((unsigned char *)arena_ptr(&p->arena, (uint64_t)globals) + GLOBAL_CROWDED));
     r = zygote_start(p, (uint64_t)globals);
     if (r) {
         snprintf(why, why_len, "cannot fork: %s", strerror(-r));
         goto fail_arena;
     }
+    place_init(&p->place, (atomic_uint *)((unsigned char *)arena_ptr(&p->arena, (uint64_t)globals) + GLOBAL_CROWDED),
+               p->zygote.pid);
     /* The first stub shows whether all that is needed works: the filters, the listener, the notifications. */
     r = stub_as_create(&p->base, NULL, NULL, NULL, &as);
     if (r) {
@@ -99,7 +100,7 @@ int pvmexec_stub_create(struct platform **out, char *why, size_t why_len)
         goto fail_arena;
     }
     stub_as_destroy(as);
-    log_debug("pvmexec:stub: %d CPUs, spinning for %u pauses", atomic_load(&p->spin.cpus), p->spin.spin_loops);
+    log_debug("pvmexec:stub: %d CPUs, spinning for %u pauses", atomic_load(&p->place.cpus), p->place.spin_loops);
     *out = &p->base;
     return 0;
 

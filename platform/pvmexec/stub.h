@@ -22,6 +22,7 @@
 #include "platform/internal.h"
 #include "platform/pvmexec/layout.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 /* --- arena.c: pieces of the one file that the sentry shares with all stubs --- */
@@ -78,19 +79,24 @@ void zygote_stop(struct stub_platform *p);
 /* A new stub, alone in its address space with the mapper waiting to be heard. */
 int must_check zygote_take(struct stub_platform *p, struct stub_process *out);
 
-/* --- spin.c: who may spin --- */
+/* --- place.c: where threads run, and who may spin --- */
 
-struct spin {
+#define PLACE_CPUS CPU_SETSIZE
+
+enum place_kind { PLACE_FREE, PLACE_SPIN, PLACE_SHARED };
+
+struct place {
     atomic_int load;         /* CPUs wanted: one for every context that is awake and one more if it hands over by spinning */
-    atomic_int cpus;         /* in the sentry's affinity mask, when last looked */
-    atomic_long next_look;   /* when to look again, CLOCK_MONOTONIC_COARSE ns */
-    atomic_uint *crowded;    /* in the globals page */
+    atomic_int cpus;         /* in the sandbox's affinity mask, when last looked */
+    cpu_set_t mask;          /* that mask; a torn read of a changing one does no lasting harm */
+    pid_t free_pid;          /* a process with that mask */
+    atomic_llong next_look;  /* when to look again, CLOCK_MONOTONIC_COARSE ns */
+    atomic_uint *crowded;    /* in the globals page: load exceeds the CPUs */
     unsigned int spin_loops; /* how often a stub looks before it sleeps */
-    uint64_t spin_ticks;     /* how long a sentry thread does, in cycles of the time-stamp counter */
-    uint64_t tick_hz;
+    uint64_t tsc_per_us;
+    atomic_int home;              /* the CPU that was last shared, or -1 */
+    atomic_int pairs[PLACE_CPUS]; /* awake contexts that share the CPU */
 };
-
-void spin_init(struct spin *s, atomic_uint *crowded);
 
 /* --- the platform --- */
 
@@ -99,7 +105,7 @@ struct stub_platform {
     struct pristine_image image;
     struct arena arena;
     struct zygote zygote;
-    struct spin spin;
+    struct place place;
     struct mutex zombies_lock;
     struct list_head zombies GUARDED_BY(zombies_lock);
 };
@@ -124,7 +130,8 @@ struct stub_as {
     struct list_head threads GUARDED_BY(lock);      /* all of them */
     struct list_head zombie_node;                   /* in stub_platform.zombies */
     bool buried GUARDED_BY(lock);                   /* the process is gone, and what it had mapped is free */
-    _Atomic(struct stub_family *) family;           /* NULL until a site is rewritten; set once under `lock` */
+    _Atomic(struct stub_family *) family; /* NULL until a site is rewritten or the process forks; set once under `lock` */
+    bool family_mapped GUARDED_BY(lock);
     struct mutex patch_lock; /* held while a site is rewritten; outside of `lock` and of what text ops take */
     atomic_bool patching;    /* keeps contexts from entering guest code; set under `patch_lock` */
 };
@@ -165,6 +172,7 @@ struct stub_thread {
     uint64_t slot_off;    /* file offset */
     uint64_t slot_va;     /* in the stub */
     unsigned char *slot;  /* in the sentry */
+    int pinned_cpu;       /* -1 if not pinned */
     bool in_frame;        /* the thread waits in a signal handler, else in the trampoline code; as the sentry believes */
     uint32_t frame_off;   /* in_frame: where in the slot its frame is; checked */
     atomic_bool in_guest; /* the turn is the guest's */
@@ -174,8 +182,8 @@ struct stub_thread {
 int must_check stub_thread_get(struct stub_as *as, struct stub_thread **out, bool *fresh_fp);
 /* Gives it back, for another context in the same address space. */
 void stub_thread_put(struct stub_thread *t);
-/* Frees what is left of a thread whose process is gone. */
-void stub_thread_free(struct stub_thread *t) REQUIRES(t->as->lock);
+/* Frees what is left of a thread whose process is gone; under t->as->lock. */
+void stub_thread_free(struct stub_thread *t);
 
 static inline atomic_uint *slot_u32(const struct stub_thread *t, uint32_t off)
 {
@@ -188,6 +196,7 @@ static inline atomic_uint *slot_u32(const struct stub_thread *t, uint32_t off)
 struct site_heat {
     uint64_t rip;
     uint16_t count;
+    uint16_t busy; /* attempts to rewrite it that failed because other threads were running */
 };
 
 struct stub_context {
@@ -195,8 +204,13 @@ struct stub_context {
     struct stub_thread *thread; /* NULL before the first run */
     atomic_bool interrupted;
     atomic_ullong kickable; /* process and thread id of the thread while it may be in guest code, else 0 */
-    bool awake;             /* counted in spin.load */
-    bool spinning;          /* counted there once more */
+    /* place.c */
+    bool awake; /* counted in place.load */
+    enum place_kind place;
+    int pinned_cpu; /* of the owner; -1 if not pinned */
+    unsigned int quick_calls, quick_needed, spell;
+    uint64_t awake_since, last_call, contended_since; /* time-stamp counter */
+    uint64_t burst; /* how long it is usually awake between two parks, in ticks; 0 if never parked */
     bool have_answers;
     struct platform_answers answers;
     bool fs_loaded; /* the thread's FS base is last_fs */
@@ -207,14 +221,30 @@ struct stub_context {
      */
     uint64_t reported_rip, real_rip;
     struct site_heat heat[32];
-    unsigned char *fp_pending; /* an FP state to be loaded before the next run, or NULL */
+    unsigned char *fp_pending;     /* an FP state to be loaded before the next run, or NULL */
     atomic_ullong cpu_time_before; /* of former threads, less what the present one had used before */
     atomic_int clock_tid;          /* of the present one; 0: none */
-    uint64_t spin_waits, sleep_waits; /* statistics for the debug log */
-    unsigned int expired;             /* sleeps in a row because spinning took too long */
 };
 
 extern const struct platform_vtable stub_vtable;
+
+static inline struct place *place_of(const struct stub_context *ctx)
+{
+    return &container_of(ctx->base.p, struct stub_platform, base)->place;
+}
+
+void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid);
+/* All by the owner. Before the turn is given: whether to wait by spinning. */
+bool place_before_turn(struct stub_context *ctx);
+/* While it spins: whether to go on. */
+bool place_keep_spinning(struct stub_context *ctx);
+/* Before it sleeps until the turn comes back, and after doing so for very long. */
+void place_before_sleep(struct stub_context *ctx);
+void place_long_sleep(struct stub_context *ctx);
+/* The owner is about to block, or to give up the context's thread. */
+void place_park(struct stub_context *ctx);
+void place_release(struct stub_context *ctx);
+void place_unpin_thread(struct place *s, struct stub_thread *t);
 
 /* --- handoff.c --- */
 

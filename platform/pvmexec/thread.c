@@ -75,6 +75,7 @@ static int thread_create(struct stub_as *as, struct stub_thread **out) REQUIRES(
         return (int)slot;
     }
     t->as = as;
+    t->pinned_cpu = -1;
     t->slot_off = (uint64_t)slot;
     t->slot = arena_ptr(&p->arena, t->slot_off);
     t->slot_va = STUB_SLOTS + as->slots_used * SLOT_SIZE;

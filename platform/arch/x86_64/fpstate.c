@@ -103,7 +103,8 @@ void fp_scrub(const struct fp_layout *fp, void *buf)
     memset(p + FX_SW_RESERVED, 0, XSAVE_XSTATE_BV - FX_SW_RESERVED);
     memset(p + XSAVE_XCOMP_BV, 0, XSAVE_EXTENDED - XSAVE_XCOMP_BV);
     memcpy(&bv, p + XSAVE_XSTATE_BV, sizeof(bv));
-    bv &= fp->features;
+    /* The x87 and SSE parts are there whether in use or not, as in the kernel's frames; so the bits invite changes. */
+    bv = (bv & fp->features) | XCR0_FP_SSE;
     memcpy(p + XSAVE_XSTATE_BV, &bv, sizeof(bv));
     memcpy(&mxcsr, p + FX_MXCSR, sizeof(mxcsr));
     mxcsr &= fp->mxcsr_mask;

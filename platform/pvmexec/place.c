@@ -1,0 +1,315 @@
+/*
+ * Where the two threads of a context run, and whether they spin.
+ *
+ * A context's sentry thread and stub thread take turns, so at any time one of them waits. There are three ways to do that:
+ *
+ *   PLACE_SPIN    on two CPUs, the waiting one spinning: a quarter of a microsecond a turn, but it takes two CPUs
+ *   PLACE_SHARED  on one CPU, pinned there, the waiting one asleep: microseconds
+ *   PLACE_FREE    wherever the scheduler puts them, asleep: as PLACE_SHARED if they happen to be on one CPU; tens of
+ *                 microseconds if not, because a sleeping CPU has to be woken for each turn
+ *
+ * `load` counts who needs a CPU: one for each awake context, one more if it spins. A context spins while the load fits the
+ * CPUs. It goes to PLACE_SHARED when it may not spin, when the guest computes for longer than spinning pays, or when it blocks
+ * in the sentry so often that spinning never gets going; and comes back when calls come thick and fast again.
+ *
+ * Contexts that block often are put on the CPU where another such one was active last: it is likely the one that wakes this one
+ * up, and a wake-up on the same CPU costs next to nothing. If two of them turn out to be active at once for long, one moves.
+ *
+ * What runs on the CPUs besides this sandbox is not known here. That is why a pin does not outlast a long run of guest code.
+ */
+#include "platform/pvmexec/stub.h"
+
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#define SPIN_US        30
+#define SHORT_BURST_US 100 /* a context that is usually awake for less than this blocks often */
+#define CONTENDED_US   150 /* two contexts awake on one CPU for so long are worth separating */
+#define QUICK_CALLS    16  /* so many calls in a row, each within SPIN_US of the last, and spinning may pay */
+#define QUICK_MAX      4096
+#define GOOD_SPELL     64 /* calls that a spell of spinning must last to have been worth it */
+#define LOOK_AGAIN_NS  100000000LL
+
+static int64_t now_ns(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static void look_at_cpus(struct place *s)
+{
+    cpu_set_t set;
+
+    /* Of a thread that is never pinned by us. */
+    if (sched_getaffinity(s->free_pid, sizeof(set), &set) < 0)
+        return;
+    s->mask = set;
+    atomic_store_explicit(&s->cpus, CPU_COUNT(&set), memory_order_relaxed);
+}
+
+void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid)
+{
+    int64_t start, end;
+    uint64_t tsc;
+
+    s->crowded = crowded;
+    s->free_pid = free_pid;
+    atomic_init(&s->home, -1);
+    look_at_cpus(s);
+    /* How fast the clock ticks and how long a pause is; a tenth of a millisecond's look is exact enough. */
+    start = now_ns(CLOCK_MONOTONIC);
+    tsc = __rdtsc();
+    for (int i = 0; i < 4000; i++)
+        _mm_pause();
+    tsc = __rdtsc() - tsc;
+    end = now_ns(CLOCK_MONOTONIC);
+    if (end <= start)
+        end = start + 1;
+    s->tsc_per_us = tsc * 1000 / (uint64_t)(end - start) + 1;
+    s->spin_loops = (unsigned int)(4000ULL * SPIN_US * 1000 / (uint64_t)(end - start));
+}
+
+static void load_add(struct place *s, int n)
+{
+    int load = atomic_fetch_add(&s->load, n) + n;
+    unsigned int crowded = load > atomic_load_explicit(&s->cpus, memory_order_relaxed);
+
+    if (atomic_load_explicit(s->crowded, memory_order_relaxed) != crowded)
+        atomic_store_explicit(s->crowded, crowded, memory_order_relaxed);
+}
+
+/* --- pins --- */
+
+static bool pin(pid_t tid, int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    return sched_setaffinity(tid, sizeof(set), &set) == 0;
+}
+
+static void unpin(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+
+    if (ctx->pinned_cpu < 0)
+        return;
+    sched_setaffinity(0, sizeof(s->mask), &s->mask);
+    place_unpin_thread(s, ctx->thread);
+    ctx->pinned_cpu = -1;
+}
+
+void place_unpin_thread(struct place *s, struct stub_thread *t)
+{
+    if (!t || t->pinned_cpu < 0)
+        return;
+    sched_setaffinity(t->tid, sizeof(s->mask), &s->mask);
+    t->pinned_cpu = -1;
+}
+
+/* Pins both threads to `cpu`, unless they are there. */
+static bool pin_both(struct stub_context *ctx, int cpu)
+{
+    if (ctx->pinned_cpu != cpu) {
+        if (!pin(0, cpu))
+            return false;
+        ctx->pinned_cpu = cpu;
+    }
+    if (ctx->thread->pinned_cpu != cpu) {
+        if (!pin(ctx->thread->tid, cpu)) {
+            unpin(ctx);
+            return false;
+        }
+        ctx->thread->pinned_cpu = cpu;
+    }
+    return true;
+}
+
+static int pairs_on(struct place *s, int cpu)
+{
+    return atomic_load_explicit(&s->pairs[cpu], memory_order_relaxed);
+}
+
+static int least_loaded(struct place *s, int preferred)
+{
+    int best = preferred;
+
+    for (int cpu = 0; cpu < PLACE_CPUS; cpu++)
+        if (CPU_ISSET(cpu, &s->mask) && pairs_on(s, cpu) < pairs_on(s, best))
+            best = cpu;
+    return best;
+}
+
+/* Shares `cpu`, counting itself there. */
+static void share(struct stub_context *ctx, int cpu)
+{
+    struct place *s = place_of(ctx);
+
+    if (!pin_both(ctx, cpu))
+        return;
+    atomic_fetch_add(&s->pairs[cpu], 1);
+    atomic_store_explicit(&s->home, cpu, memory_order_relaxed);
+    ctx->place = PLACE_SHARED;
+    ctx->contended_since = 0;
+    ctx->quick_calls = 0;
+}
+
+static void leave(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+
+    if (ctx->place == PLACE_SPIN)
+        load_add(s, -1);
+    else if (ctx->place == PLACE_SHARED)
+        atomic_fetch_sub(&s->pairs[ctx->pinned_cpu], 1);
+    ctx->place = PLACE_FREE;
+}
+
+static bool try_to_spin(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+    int cpus = atomic_load_explicit(&s->cpus, memory_order_relaxed);
+
+    if (atomic_load_explicit(&s->load, memory_order_relaxed) + 1 > cpus)
+        return false;
+    if (atomic_fetch_add(&s->load, 1) + 1 > cpus) {
+        atomic_fetch_sub(&s->load, 1);
+        return false;
+    }
+    leave(ctx);
+    unpin(ctx);
+    ctx->place = PLACE_SPIN;
+    ctx->spell = 0;
+    return true;
+}
+
+/* Looks after a context that shares a CPU, once a call. */
+static void mind_sharing(struct stub_context *ctx, uint64_t now)
+{
+    struct place *s = place_of(ctx);
+    int cpu = ctx->pinned_cpu, other;
+
+    if (now - ctx->last_call < SPIN_US * s->tsc_per_us) {
+        if (++ctx->quick_calls >= ctx->quick_needed && try_to_spin(ctx))
+            return;
+    } else {
+        ctx->quick_calls = 0;
+    }
+    if (pairs_on(s, cpu) <= 1) {
+        ctx->contended_since = 0;
+        return;
+    }
+    if (ctx->contended_since == 0) {
+        ctx->contended_since = now;
+        return;
+    }
+    if (now - ctx->contended_since < CONTENDED_US * s->tsc_per_us)
+        return;
+    ctx->contended_since = now;
+    other = least_loaded(s, cpu);
+    if (pairs_on(s, other) + 1 < pairs_on(s, cpu)) {
+        leave(ctx);
+        share(ctx, other);
+    }
+}
+
+static void wake(struct stub_context *ctx, uint64_t now)
+{
+    struct place *s = place_of(ctx);
+    int home = atomic_load_explicit(&s->home, memory_order_relaxed);
+
+    ctx->awake = true;
+    ctx->awake_since = now;
+    if (ctx->quick_needed == 0)
+        ctx->quick_needed = QUICK_CALLS;
+    load_add(s, 1);
+    if (atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2)
+        return;
+    if (ctx->burst < SHORT_BURST_US * s->tsc_per_us && home >= 0)
+        share(ctx, pairs_on(s, home) <= 1 || ctx->pinned_cpu < 0 ? home : ctx->pinned_cpu);
+}
+
+bool place_before_turn(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+    uint64_t now = __rdtsc();
+
+    if (unlikely(!ctx->awake))
+        wake(ctx, now);
+    if (ctx->place == PLACE_SHARED)
+        mind_sharing(ctx, now);
+    else if (ctx->place == PLACE_FREE)
+        try_to_spin(ctx);
+    else if (unlikely(atomic_load_explicit(s->crowded, memory_order_relaxed)))
+        leave(ctx);
+    else
+        ctx->spell++;
+    ctx->last_call = now;
+    return ctx->place == PLACE_SPIN;
+}
+
+bool place_keep_spinning(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+
+    return __rdtsc() - ctx->last_call < SPIN_US * s->tsc_per_us && !atomic_load_explicit(s->crowded, memory_order_relaxed);
+}
+
+void place_before_sleep(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+    int64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
+    int here;
+
+    if (now > atomic_load_explicit(&s->next_look, memory_order_relaxed)) {
+        atomic_store_explicit(&s->next_look, now + LOOK_AGAIN_NS, memory_order_relaxed);
+        look_at_cpus(s);
+    }
+    if (ctx->place == PLACE_SHARED || atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2)
+        return;
+    /*
+     * Spells that end soon cost more than they gain: the guest has too much to do between calls, or the CPUs are busy with
+     * something outside of this sandbox. The next one has to be earned by more quick calls.
+     */
+    if (ctx->place == PLACE_SPIN)
+        ctx->quick_needed = ctx->spell >= GOOD_SPELL            ? QUICK_CALLS
+                            : ctx->quick_needed * 2 < QUICK_MAX ? ctx->quick_needed * 2
+                                                                : QUICK_MAX;
+    leave(ctx);
+    here = ctx->pinned_cpu >= 0 ? ctx->pinned_cpu : sched_getcpu();
+    if (here >= 0 && here < PLACE_CPUS)
+        share(ctx, least_loaded(s, here));
+}
+
+void place_long_sleep(struct stub_context *ctx)
+{
+    leave(ctx);
+    unpin(ctx);
+}
+
+void place_park(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+    uint64_t burst;
+
+    if (!ctx->awake)
+        return;
+    leave(ctx);
+    ctx->awake = false;
+    load_add(s, -1);
+    burst = __rdtsc() - ctx->awake_since;
+    ctx->burst = ctx->burst ? (ctx->burst * 7 + burst) / 8 : burst;
+    if (ctx->thread)
+        atomic_store_explicit(slot_u32(ctx->thread, SLOT_SPIN), 0, memory_order_relaxed);
+}
+
+void place_release(struct stub_context *ctx)
+{
+    place_park(ctx);
+    unpin(ctx);
+}
