@@ -506,14 +506,18 @@ static void unmapping_reaches_a_running_guest(void)
 static void cpu_time_counts_guest_work(void)
 {
     struct guest g;
-    pthread_t t;
 
     guest_init(&g, &prog_spin);
-    pthread_create(&t, NULL, interrupter, &g);
-    guest_run(&g);
-    check(platform_cpu_time(g.ctx) > 5000000);
+    /* The machine may be busy with other things for most of the time. */
+    for (int i = 0; i < 200 && platform_cpu_time(g.ctx) < 5000000; i++) {
+        pthread_t t;
+
+        pthread_create(&t, NULL, interrupter, &g);
+        guest_run(&g);
+        pthread_join(t, NULL);
+    }
+    check(platform_cpu_time(g.ctx) >= 5000000);
     check(platform_cpu_time(g.ctx) < 1000000000);
-    pthread_join(t, NULL);
     guest_fini(&g);
 }
 

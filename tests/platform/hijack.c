@@ -1,6 +1,6 @@
 /*
- * Hostile guests: they know where the stub's memory and code are, write to all they can, and jump to wherever they like. Whatever
- * becomes of them, the sentry must neither crash nor hang, nor may anything be mapped that it did not ask for.
+ * Hostile guests: they know where the stub's memory and code are, write to all they can, and jump to wherever they like.
+ * Whatever becomes of them, the sentry must neither crash nor hang, nor may anything be mapped that it did not ask for.
  *
  * Only the stub engine has something to hijack; other platforms run the same programs against empty addresses.
  */
@@ -41,7 +41,8 @@ static uint64_t next_random(void)
     return random_state;
 }
 
-/* The context is made before the thread, which the stub engine does not mind, so that it can be interrupted at once. Runs until told to stop, or until the platform gives up on the thread. Faults and calls alike start it again. */
+/* The context is made before the thread, which the stub engine does not mind, so that it can be interrupted at once. Runs until
+ * told to stop, or until the platform gives up on the thread. Faults and calls alike start it again. */
 static void *run_hostile(void *arg)
 {
     struct hostile *h = arg;

@@ -1,7 +1,7 @@
 /*
- * platform-stress BACKEND [SECONDS]: everything at once. Threads in shared address spaces make calls by rewritten and plain sites,
- * fault pages in and have them unmapped, are interrupted all the time, have FP state read and written, change address spaces, and
- * check after each step that the guest's registers are what they must be.
+ * platform-stress BACKEND [SECONDS]: everything at once. Threads in shared address spaces make calls by rewritten and plain
+ * sites, fault pages in and have them unmapped, are interrupted all the time, have FP state read and written, change address
+ * spaces, and check after each step that the guest's registers are what they must be.
  */
 #include "tests/platform/harness.h"
 
@@ -12,9 +12,9 @@
 
 PROGRAM(prog_stress);
 
-#define SPACES  3
-#define THREADS 4 /* in each space */
-#define PAGES   16
+#define SPACES     3
+#define THREADS    4 /* in each space */
+#define PAGES      16
 #define FAULT_BASE 0x30000000ULL
 
 static atomic_bool stop;
@@ -146,6 +146,24 @@ static void *interrupt_all(void *arg)
     return NULL;
 }
 
+static int read_text(void *owner, uint64_t addr, void *buf, size_t len)
+{
+    struct guest *g = owner;
+
+    if (addr < GUEST_CODE || addr + len > GUEST_CODE + 4096)
+        return -1;
+    memcpy(buf, guest_code(g) + (addr - GUEST_CODE), len);
+    return 0;
+}
+
+static int refuse_patch(void *owner, uint64_t addr, const void *old_bytes, const void *new_bytes, size_t len)
+{
+    return -1;
+}
+
+/* The text is not copied but shared with spaces[0], whose threads rewrite it. */
+static const struct platform_text_ops read_only_text = {read_text, refuse_patch};
+
 /* Address spaces that come and go, each with a little life in it, forked from one of the busy ones. */
 static void *fork_and_die(void *arg)
 {
@@ -154,7 +172,7 @@ static void *fork_and_die(void *arg)
         struct platform_as *as;
 
         memset(&g, 0, sizeof(g));
-        check_eq(platform_as_create(test_platform, spaces[0].as, NULL, NULL, &as), 0);
+        check_eq(platform_as_create(test_platform, spaces[0].as, &read_only_text, &spaces[0], &as), 0);
         g.as = as;
         map(as, GUEST_CODE, 4096, PROT_READ | PROT_EXEC, spaces[0].code_off);
         map(as, GUEST_STACK, 4096, PROT_READ | PROT_WRITE, spaces[0].stack_off);
