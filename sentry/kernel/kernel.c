@@ -6,6 +6,9 @@
 #include "sentry/kernel/task_internal.h"
 #include "sentry/loader/loader.h"
 #include "sentry/mm/mm.h"
+#include "sentry/socket/net.h"
+#include "vfs/epoll.h"
+#include "vfs/pipe.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -34,11 +37,15 @@ int kernel_create(const struct kernel_params *p, struct kernel **out)
     snprintf(k->uts.nodename, sizeof(k->uts.nodename), "%s", p->hostname ? p->hostname : "localhost");
     snprintf(k->uts.domainname, sizeof(k->uts.domainname), "%s", p->domainname ? p->domainname : "(none)");
 
+    pipe_boot();
+    epoll_boot();
     r = pid_table_create(&k->pids);
     if (!r)
         r = futex_table_create(&k->futexes);
     if (!r)
         r = ipc_namespace_create(k, &k->ipc);
+    if (!r)
+        r = net_create(k, &k->net);
     if (!r)
         r = mm_shared_create(k->platform, k->memfile, k->total_ram, &k->mm_shared);
     if (!r)
@@ -56,6 +63,7 @@ void kernel_destroy(struct kernel *k)
     if (k->vdso)
         vdso_fini(k);
     mm_shared_destroy(k->mm_shared);
+    net_destroy(k->net);
     if (k->ipc)
         ipc_namespace_destroy(k->ipc);
     if (k->futexes)

@@ -26,6 +26,7 @@ struct ipc_namespace;
 struct memfile;
 struct mm_shared;
 struct mnt_namespace;
+struct net;
 struct pid_table;
 struct platform;
 struct seq;
@@ -49,6 +50,7 @@ struct kernel {
     struct futex_table *futexes;
     struct vdso *vdso;
     struct ipc_namespace *ipc;
+    struct net *net; /* sockets: sentry/socket/net.h */
     struct uts_namespace uts;
     struct mnt_namespace *mnt_ns; /* of the first container */
     struct super_block *nsfs;     /* what /proc/PID/ns leads to */

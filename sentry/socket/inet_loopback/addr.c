@@ -1,0 +1,117 @@
+/* Addresses: in and out of sockaddr, and which of them are lo's. */
+#include "sentry/socket/inet_loopback/inet.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+/* Without sin6_scope_id, as in RFC 2133: the shortest that Linux takes. */
+#define SIN6_MIN_LEN 24
+
+static struct in6_addr mapped(struct in_addr v4)
+{
+    struct in6_addr a = {0};
+
+    a.s6_addr[10] = a.s6_addr[11] = 0xff;
+    memcpy(&a.s6_addr[12], &v4, sizeof(v4));
+    return a;
+}
+
+bool inet_is_v4(const struct in6_addr *a)
+{
+    return IN6_IS_ADDR_V4MAPPED(a);
+}
+
+static uint32_t v4_of(const struct in6_addr *a)
+{
+    uint32_t v;
+
+    memcpy(&v, &a->s6_addr[12], sizeof(v));
+    return ntohl(v);
+}
+
+bool inet_is_any(const struct in6_addr *a)
+{
+    return inet_is_v4(a) ? v4_of(a) == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(a);
+}
+
+bool inet_is_local(const struct in6_addr *a)
+{
+    return inet_is_v4(a) ? v4_of(a) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(a);
+}
+
+int inet_addr_in(const struct inet_sock *i, const struct sock_addr *a, struct inet_end *out)
+{
+    if (a->len < sizeof(sa_family_t))
+        return -EINVAL;
+    if (a->sa.sa_family == AF_INET6 && i->s.family == AF_INET6) {
+        if (a->len < SIN6_MIN_LEN)
+            return -EINVAL;
+        out->addr = a->in6.sin6_addr;
+        out->port = ntohs(a->in6.sin6_port);
+        if (i->o.v6only && inet_is_v4(&out->addr))
+            return -ENETUNREACH;
+        return 0;
+    }
+    if (i->s.family == AF_INET6 && a->len < SIN6_MIN_LEN && a->sa.sa_family != AF_INET)
+        return -EINVAL;
+    if (a->len < sizeof(struct sockaddr_in))
+        return -EINVAL;
+    /* AF_INET names on AF_INET6 datagram sockets are the mapped ones. */
+    if (a->sa.sa_family != AF_INET || (i->s.family == AF_INET6 && (i->o.v6only || i->s.type != SOCK_DGRAM)))
+        return -EAFNOSUPPORT;
+    out->addr = mapped(a->in.sin_addr);
+    out->port = ntohs(a->in.sin_port);
+    return 0;
+}
+
+void inet_addr_out(const struct inet_sock *i, const struct inet_end *e, struct sock_addr *out)
+{
+    memset(out->raw, 0, sizeof(out->raw));
+    if (i->s.family == AF_INET) {
+        out->len = sizeof(out->in);
+        out->in.sin_family = AF_INET;
+        out->in.sin_port = htons(e->port);
+        memcpy(&out->in.sin_addr, &e->addr.s6_addr[12], sizeof(out->in.sin_addr));
+        return;
+    }
+    out->len = sizeof(out->in6);
+    out->in6.sin6_family = AF_INET6;
+    out->in6.sin6_port = htons(e->port);
+    out->in6.sin6_addr = e->addr;
+}
+
+int inet_getname(struct socket *s, bool peer, struct sock_addr *out)
+{
+    struct inet_sock *i = inet_of(s);
+    struct inet_end e;
+    bool connected;
+
+    mutex_lock(&s->lock);
+    e = peer ? i->remote : i->local;
+    connected = i->state == TCP_S_ESTABLISHED;
+    mutex_unlock(&s->lock);
+    if (peer && (!connected || !e.port))
+        return -ENOTCONN;
+    inet_addr_out(i, &e, out);
+    return 0;
+}
+
+int inet_route(const struct inet_sock *i, struct inet_end *dst, struct in6_addr *src)
+{
+    struct in6_addr lo4 = mapped((struct in_addr){htonl(INADDR_LOOPBACK)});
+    bool v4 = inet_is_v4(&dst->addr) || i->s.family == AF_INET;
+
+    if (inet_is_any(&dst->addr))
+        dst->addr = v4 || inet_is_v4(&i->local.addr) ? lo4 : in6addr_loopback;
+    if (inet_is_v4(&dst->addr) && v4_of(&dst->addr) == INADDR_BROADCAST && !i->s.broadcast)
+        return -EACCES;
+    if (!inet_is_local(&dst->addr))
+        return -ENETUNREACH;
+    v4 = inet_is_v4(&dst->addr);
+    /* An IPv6 address has been chosen and the other end speaks IPv4, or the other way round. */
+    if (!inet_is_any(&i->local.addr) && inet_is_v4(&i->local.addr) != v4)
+        return v4 ? -ENETUNREACH : -EINVAL;
+    *src = inet_is_any(&i->local.addr) ? (v4 ? lo4 : in6addr_loopback) : i->local.addr;
+    return 0;
+}

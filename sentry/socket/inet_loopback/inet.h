@@ -1,0 +1,126 @@
+/*
+ * AF_INET and AF_INET6 inside the sandbox: TCP and UDP between local addresses (127.0.0.0/8, ::1), as a network namespace with
+ * only `lo` up has them. No packets are made: a segment is a message in the receiver's queue, connections are two sockets that
+ * point at each other, and ports are a table. Addresses elsewhere are unreachable.
+ *
+ * This is the transport of `--network=none`, and of loopback in general: where a sandbox has a network interface, the sockets
+ * of netstack take the place of these for other addresses.
+ *
+ * IPv4 addresses are kept as mapped IPv6 ones throughout, ports in host order.
+ *
+ * Locks: socket->lock (two: by address) -> inet_table->lock. What decides conflicts and look-ups (the bound address and port,
+ * the remote address, listening) is written under both, so that either suffices to read it.
+ */
+#ifndef SENTRY_SOCKET_INET_LOOPBACK_INET_H
+#define SENTRY_SOCKET_INET_LOOPBACK_INET_H
+
+#include "sentry/socket/net.h"
+#include "sentry/socket/scm.h"
+#include "sentry/socket/socket.h"
+
+/* One end: address and port. */
+struct inet_end {
+    struct in6_addr addr;
+    uint16_t port; /* 0: none */
+};
+
+enum tcp_state { TCP_S_CLOSE, TCP_S_LISTEN, TCP_S_SYN_SENT, TCP_S_ESTABLISHED };
+
+/* Options that are one integer; see option.c for which they are. */
+struct inet_options {
+    int ttl, tos, mc_ttl, mc_loop, mc_all, pktinfo, recvttl, recvtos, recverr, mtu_discover, freebind, recvorigdst, minttl,
+        nodefrag, no_port, recvopts, retopts, transparent, unicast_if, mc_if;
+    int v6only, hops, mc_hops, mc_loop6, mc_all6, recvpktinfo, recvhoplimit, recvtclass, tclass, mtu_discover6, recverr6,
+        dontfrag, autoflow, prefs, mc_if6, recvorigdst6, minhops, unicast_if6, freebind6, transparent6;
+    int nodelay, cork, keepidle, keepintvl, keepcnt, syncnt, linger2, defer, clamp, quickack, user_timeout, notsent, fastopen,
+        fastopen_connect, thin_lto, thin_dupack, maxseg, inq, timestamp, save_syn;
+    int udp_cork, udp_encap;
+};
+
+struct inet_sock {
+    struct socket s;
+    struct inet_options o; /* s.lock */
+    /* s.lock and the table's lock. */
+    struct inet_end local, remote;
+    enum tcp_state state;       /* UDP: ESTABLISHED when connected */
+    struct list_head port_node; /* in the table while local.port is set */
+    bool addr_chosen;           /* by bind(2), not for a connection */
+    bool port_chosen;
+
+    /* TCP; guarded by s.lock. */
+    bool connecting;                   /* connect(2) has been called and has not said how it ended */
+    bool dead;                         /* no descriptor any more */
+    struct inet_sock *peer;            /* referenced */
+    struct list_head accepts, pending; /* of accept_node: established; waiting for room in the backlog. Referenced */
+    struct list_head accept_node;
+    unsigned int nr_accepts, backlog;
+    struct inet_sock *listener; /* a pending client's; referenced */
+    uint64_t received, read;    /* bytes ever queued here, and taken */
+    uint64_t mark;              /* where in `received` the urgent byte was */
+    bool has_mark, has_urgent;
+    uint8_t urgent;
+    uint64_t sent;
+};
+
+static inline struct inet_sock *inet_of(struct socket *s)
+{
+    return container_of(s, struct inet_sock, s);
+}
+
+/* addr.c */
+/* Reads an address given to a call: 0, -EINVAL, -EAFNOSUPPORT. */
+int must_check inet_addr_in(const struct inet_sock *i, const struct sock_addr *a, struct inet_end *out);
+void inet_addr_out(const struct inet_sock *i, const struct inet_end *e, struct sock_addr *out);
+int inet_getname(struct socket *s, bool peer, struct sock_addr *out);
+bool inet_is_any(const struct in6_addr *a);   /* 0.0.0.0 or :: */
+bool inet_is_local(const struct in6_addr *a); /* one of lo's */
+bool inet_is_v4(const struct in6_addr *a);
+/* Where a message to `dst` goes (the wildcard means lo) and from where: 0, -ENETUNREACH, -EACCES for broadcast. */
+int must_check inet_route(const struct inet_sock *i, struct inet_end *dst, struct in6_addr *src);
+
+/* table.c */
+#define INET_BUCKETS 512
+struct inet_table {
+    struct mutex lock;
+    struct list_head bucket[INET_BUCKETS] GUARDED_BY(lock); /* inet_sock.port_node, by port */
+    unsigned int next_port GUARDED_BY(lock);
+    unsigned int spread GUARDED_BY(lock); /* among sockets with SO_REUSEPORT */
+};
+struct inet_table *inet_table_create(void);
+void inet_table_destroy(struct inet_table *tb);
+struct inet_table *inet_table_of(const struct inet_sock *i);
+/* bind(2). */
+int inet_bind(struct socket *s, struct task *t, const struct sock_addr *a);
+/* A port for a socket that has none; `remote` for the pair to be unique. s.lock is held. 0, -EADDRNOTAVAIL, -EAGAIN */
+int must_check inet_autobind(struct inet_sock *i, const struct inet_end *remote);
+/* Enters a socket that was made for an accepted connection, on its listener's port. */
+void inet_table_add(struct inet_sock *i);
+void inet_table_remove(struct inet_sock *i);
+/* Who listens there, or receives datagrams from `src` there: referenced, or NULL. */
+struct inet_sock *inet_find_listener(struct inet_table *tb, const struct inet_end *dst);
+struct inet_sock *inet_find_udp(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src);
+/* listen(2): 0 or -EADDRINUSE. s.lock is held. */
+int inet_set_listening(struct inet_sock *i, unsigned int backlog);
+/* Changes what look-ups see. s.lock is held. */
+void inet_set_remote(struct inet_sock *i, const struct inet_end *remote, const struct in6_addr *src, enum tcp_state state);
+
+/* tcp.c, tcp_data.c, udp.c */
+extern const struct socket_ops tcp_ops, udp_ops;
+struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int family, int type, int protocol);
+void inet_destroy(struct socket *s);
+ssize_t tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m);
+ssize_t tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m);
+uint32_t tcp_poll(struct socket *s);
+long tcp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
+void tcp_wmem_freed(struct socket *s);
+int tcp_kernel_state(const struct inet_sock *i); /* TCP_ESTABLISHED... as the kernel numbers them */
+
+/* option.c */
+void inet_options_init(struct inet_options *o);
+int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const void *val, socklen_t len);
+int inet_getsockopt(struct socket *s, struct task *t, int level, int name, void *val, socklen_t *len);
+
+#define INET_LO_INDEX 1
+#define INET_LO_MTU   65536
+
+#endif

@@ -1,0 +1,372 @@
+/*
+ * IP, IPv6, TCP and UDP options: a table of integers that are checked, kept and told, and the few that are more than that.
+ *
+ * Many change nothing on loopback; they are kept all the same, since programs read back what they set.
+ */
+#include "sentry/socket/inet_loopback/inet.h"
+
+#include "sentry/kernel/task.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/tcp.h>
+#include <netinet/udp.h>
+#include <stddef.h>
+#include <string.h>
+
+/* What the kernel's headers have and libc's may lack. */
+#define K_IP_BIND_ADDRESS_NO_PORT 24
+#define K_IP_RECVFRAGSIZE         25
+#define K_IPV6_RECVORIGDSTADDR    74
+#define K_IPV6_FREEBIND           78
+#define K_IPV6_MULTICAST_ALL      29
+#define K_IPV6_ADDR_PREFERENCES   72
+#define K_IPV6_UNICAST_IF         76
+#define K_TCP_NOTSENT_LOWAT       25
+#define K_TCP_SAVE_SYN            27
+#define K_TCP_FASTOPEN_CONNECT    30
+#define K_TCP_ULP                 31
+#define K_TCP_INQ                 36
+
+#ifndef SOL_TCP
+#define SOL_TCP IPPROTO_TCP
+#endif
+
+#define LO_MSS 65483 /* what loopback's MTU leaves */
+
+enum {
+    OPT_BOOL = 1, /* any value counts as 0 or 1 */
+    OPT_READ_ONLY = 2,
+    OPT_ADMIN = 4, /* setting it to true takes CAP_NET_ADMIN or CAP_NET_RAW */
+    OPT_BYTE = 8,  /* may be set by a single byte */
+};
+
+struct int_option {
+    int level, name;
+    int min, max;
+    unsigned int flags;
+    size_t offset; /* in struct inet_options */
+    int initial;
+};
+
+#define OPT(level, name, field, min, max, flags, initial)                           \
+    {                                                                               \
+        level, name, min, max, flags, offsetof(struct inet_options, field), initial \
+    }
+#define FLAG(level, name, field, initial) OPT(level, name, field, 0, 0, OPT_BOOL, initial)
+
+static const struct int_option int_options[] = {
+    OPT(SOL_IP, IP_TTL, ttl, 1, 255, OPT_BYTE, 64),
+    OPT(SOL_IP, IP_TOS, tos, 0, 255, OPT_BYTE, 0),
+    OPT(SOL_IP, IP_MULTICAST_TTL, mc_ttl, 0, 255, OPT_BYTE, 1),
+    OPT(SOL_IP, IP_MULTICAST_LOOP, mc_loop, 0, 0, OPT_BOOL | OPT_BYTE, 1),
+    OPT(SOL_IP, IP_MTU_DISCOVER, mtu_discover, 0, 5, OPT_BYTE, 1),
+    OPT(SOL_IP, IP_MINTTL, minttl, 0, 255, OPT_BYTE, 0),
+    FLAG(SOL_IP, IP_MULTICAST_ALL, mc_all, 1),
+    FLAG(SOL_IP, IP_PKTINFO, pktinfo, 0),
+    FLAG(SOL_IP, IP_RECVTTL, recvttl, 0),
+    FLAG(SOL_IP, IP_RECVTOS, recvtos, 0),
+    FLAG(SOL_IP, IP_RECVERR, recverr, 0),
+    FLAG(SOL_IP, IP_FREEBIND, freebind, 0),
+    FLAG(SOL_IP, IP_RECVORIGDSTADDR, recvorigdst, 0),
+    FLAG(SOL_IP, IP_NODEFRAG, nodefrag, 0),
+    FLAG(SOL_IP, IP_RECVOPTS, recvopts, 0),
+    FLAG(SOL_IP, IP_RETOPTS, retopts, 0),
+    FLAG(SOL_IP, K_IP_BIND_ADDRESS_NO_PORT, no_port, 0),
+    OPT(SOL_IP, IP_TRANSPARENT, transparent, 0, 0, OPT_BOOL | OPT_ADMIN, 0),
+    FLAG(SOL_IPV6, IPV6_V6ONLY, v6only, 0),
+    OPT(SOL_IPV6, IPV6_UNICAST_HOPS, hops, -1, 255, 0, 64),
+    OPT(SOL_IPV6, IPV6_MULTICAST_HOPS, mc_hops, -1, 255, 0, 1),
+    OPT(SOL_IPV6, IPV6_MULTICAST_LOOP, mc_loop6, 0, 1, 0, 1),
+    OPT(SOL_IPV6, K_IPV6_MULTICAST_ALL, mc_all6, 0, 1, 0, 1),
+    OPT(SOL_IPV6, IPV6_TCLASS, tclass, -1, 255, 0, 0),
+    OPT(SOL_IPV6, IPV6_MTU_DISCOVER, mtu_discover6, 0, 5, 0, 1),
+    FLAG(SOL_IPV6, IPV6_RECVPKTINFO, recvpktinfo, 0),
+    FLAG(SOL_IPV6, IPV6_RECVHOPLIMIT, recvhoplimit, 0),
+    FLAG(SOL_IPV6, IPV6_RECVTCLASS, recvtclass, 0),
+    FLAG(SOL_IPV6, IPV6_RECVERR, recverr6, 0),
+    FLAG(SOL_IPV6, IPV6_DONTFRAG, dontfrag, 0),
+    FLAG(SOL_IPV6, IPV6_AUTOFLOWLABEL, autoflow, 1),
+    FLAG(SOL_IPV6, K_IPV6_RECVORIGDSTADDR, recvorigdst6, 0),
+    FLAG(SOL_IPV6, K_IPV6_FREEBIND, freebind6, 0),
+    OPT(SOL_IPV6, IPV6_TRANSPARENT, transparent6, 0, 0, OPT_BOOL | OPT_ADMIN, 0),
+    OPT(SOL_IPV6, IPV6_MINHOPCOUNT, minhops, 0, 255, 0, 0),
+    OPT(SOL_IPV6, K_IPV6_ADDR_PREFERENCES, prefs, 0, INT_MAX, 0, 0),
+    FLAG(SOL_TCP, TCP_NODELAY, nodelay, 0),
+    FLAG(SOL_TCP, TCP_CORK, cork, 0),
+    OPT(SOL_TCP, TCP_KEEPIDLE, keepidle, 1, 32767, 0, 7200),
+    OPT(SOL_TCP, TCP_KEEPINTVL, keepintvl, 1, 32767, 0, 75),
+    OPT(SOL_TCP, TCP_KEEPCNT, keepcnt, 1, 127, 0, 9),
+    OPT(SOL_TCP, TCP_SYNCNT, syncnt, 1, 127, 0, 6),
+    OPT(SOL_TCP, TCP_LINGER2, linger2, INT_MIN, INT_MAX, 0, 60),
+    OPT(SOL_TCP, TCP_DEFER_ACCEPT, defer, INT_MIN, INT_MAX, 0, 0),
+    OPT(SOL_TCP, TCP_WINDOW_CLAMP, clamp, 0, INT_MAX, 0, 0),
+    OPT(SOL_TCP, TCP_USER_TIMEOUT, user_timeout, 0, INT_MAX, 0, 0),
+    OPT(SOL_TCP, TCP_MAXSEG, maxseg, 88, 32767, 0, LO_MSS),
+    OPT(SOL_TCP, TCP_FASTOPEN, fastopen, 0, INT_MAX, 0, 0),
+    OPT(SOL_TCP, K_TCP_FASTOPEN_CONNECT, fastopen_connect, 0, 1, 0, 0),
+    OPT(SOL_TCP, K_TCP_NOTSENT_LOWAT, notsent, INT_MIN, INT_MAX, 0, -1),
+    OPT(SOL_TCP, K_TCP_INQ, inq, 0, 1, 0, 0),
+    OPT(SOL_TCP, K_TCP_SAVE_SYN, save_syn, 0, 2, 0, 0),
+    OPT(SOL_TCP, TCP_TIMESTAMP, timestamp, INT_MIN, INT_MAX, 0, 0),
+    OPT(SOL_TCP, TCP_THIN_LINEAR_TIMEOUTS, thin_lto, 0, 1, 0, 0),
+    OPT(SOL_TCP, TCP_THIN_DUPACK, thin_dupack, 0, 1, 0, 0),
+    FLAG(SOL_TCP, TCP_QUICKACK, quickack, 1),
+    FLAG(SOL_UDP, UDP_CORK, udp_cork, 0),
+};
+
+static int *value_of(struct inet_options *o, const struct int_option *opt)
+{
+    return (int *)((char *)o + opt->offset);
+}
+
+void inet_options_init(struct inet_options *o)
+{
+    memset(o, 0, sizeof(*o));
+    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++)
+        *value_of(o, &int_options[i]) = int_options[i].initial;
+}
+
+/* Is that level one of this socket's? */
+static bool has_level(const struct inet_sock *i, int level)
+{
+    switch (level) {
+    case SOL_IP:
+        return true;
+    case SOL_IPV6:
+        return i->s.family == AF_INET6;
+    case SOL_TCP:
+        return i->s.type == SOCK_STREAM;
+    case SOL_UDP:
+        return i->s.type == SOCK_DGRAM;
+    default:
+        return false;
+    }
+}
+
+static const struct int_option *find(const struct inet_sock *i, int level, int name)
+{
+    for (size_t n = 0; has_level(i, level) && n < ARRAY_SIZE(int_options); n++) {
+        if (int_options[n].level == level && int_options[n].name == name)
+            return &int_options[n];
+    }
+    return NULL;
+}
+
+/* Sending datagrams corked would need them put together; nothing that runs here asks for that. */
+static int check_special(const struct inet_sock *i, const struct int_option *opt, int v)
+{
+    if (opt->level == SOL_IPV6 && opt->name == IPV6_V6ONLY && i->local.port)
+        return -EINVAL;
+    if (opt->level == SOL_UDP && opt->name == UDP_CORK && v)
+        return -ENOPROTOOPT;
+    /* 0 means the default. */
+    if (opt->level == SOL_TCP && opt->name == TCP_MAXSEG && v == 0)
+        return 1;
+    return 0;
+}
+
+static int set_int(struct inet_sock *i, struct task *t, const struct int_option *opt, int v)
+{
+    int special = check_special(i, opt, v);
+
+    if (special < 0)
+        return special;
+    if (opt->flags & OPT_BOOL) {
+        v = v != 0;
+    } else if (v == -1 && (opt->name == IP_TTL || opt->name == IP_MULTICAST_TTL) && opt->level == SOL_IP) {
+        v = opt->initial;
+    } else if (v == -1 && opt->level == SOL_IPV6) {
+        v = opt->initial;
+    } else if ((v < opt->min || v > opt->max) && !special) {
+        return -EINVAL;
+    }
+    if (opt->flags & OPT_ADMIN && v && !cred_has_cap(t->cred, CAP_NET_ADMIN) && !cred_has_cap(t->cred, CAP_NET_RAW))
+        return -EPERM;
+    mutex_lock(&i->s.lock);
+    *value_of(&i->o, opt) = special ? opt->initial : v;
+    mutex_unlock(&i->s.lock);
+    return 0;
+}
+
+/* Multicast needs an interface that can do it, and lo cannot. */
+static int set_multicast(struct inet_sock *i, int level, int name, const void *val, socklen_t len)
+{
+    int v;
+
+    if (level == SOL_IP) {
+        switch (name) {
+        case IP_ADD_MEMBERSHIP:
+        case IP_ADD_SOURCE_MEMBERSHIP:
+        case MCAST_JOIN_GROUP:
+        case MCAST_JOIN_SOURCE_GROUP:
+            return len < sizeof(struct ip_mreq) ? -EINVAL : -ENODEV;
+        case IP_DROP_MEMBERSHIP:
+        case IP_DROP_SOURCE_MEMBERSHIP:
+        case MCAST_LEAVE_GROUP:
+        case MCAST_LEAVE_SOURCE_GROUP:
+            return len < sizeof(struct ip_mreq) ? -EINVAL : -EADDRNOTAVAIL;
+        case IP_MULTICAST_IF:
+            return len < sizeof(struct in_addr) ? -EINVAL : 0;
+        default:
+            return -ENOPROTOOPT;
+        }
+    }
+    if (level != SOL_IPV6)
+        return -ENOPROTOOPT;
+    switch (name) {
+    case IPV6_JOIN_GROUP:
+    case IPV6_JOIN_ANYCAST:
+    case MCAST_JOIN_GROUP:
+        return len < sizeof(struct ipv6_mreq) ? -EINVAL : -ENODEV;
+    case IPV6_LEAVE_GROUP:
+    case IPV6_LEAVE_ANYCAST:
+    case MCAST_LEAVE_GROUP:
+        return len < sizeof(struct ipv6_mreq) ? -EINVAL : -EADDRNOTAVAIL;
+    case IPV6_MULTICAST_IF:
+    case K_IPV6_UNICAST_IF:
+        if (sockopt_get_int(val, len, &v))
+            return -EINVAL;
+        if (v && v != INET_LO_INDEX)
+            return -ENODEV;
+        i->o.mc_if6 = v;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
+}
+
+static int set_congestion(const void *val, socklen_t len)
+{
+    char name[16] = {0};
+
+    if (len < 1)
+        return -EINVAL;
+    memcpy(name, val, len < sizeof(name) - 1 ? len : sizeof(name) - 1);
+    return strcmp(name, "cubic") == 0 || strcmp(name, "reno") == 0 ? 0 : -ENOENT;
+}
+
+int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const void *val, socklen_t len)
+{
+    struct inet_sock *i = inet_of(s);
+    const struct int_option *opt = find(i, level, name);
+    int v;
+
+    if (!has_level(i, level))
+        return level == SOL_SOCKET ? -ENOPROTOOPT : level == SOL_IPV6 || level == SOL_RAW ? -ENOPROTOOPT : -EOPNOTSUPP;
+    if (opt) {
+        if (opt->flags & OPT_BYTE && len >= 1 && len < sizeof(int))
+            v = *(const uint8_t *)val;
+        else if (sockopt_get_int(val, len, &v))
+            return -EINVAL;
+        return set_int(i, t, opt, v);
+    }
+    if (level == SOL_TCP) {
+        switch (name) {
+        case TCP_CONGESTION:
+            return set_congestion(val, len);
+        case TCP_REPAIR:
+            return cred_has_cap(t->cred, CAP_NET_ADMIN) ? -ENOPROTOOPT : -EPERM;
+        case K_TCP_ULP:
+            return -ENOENT;
+        default:
+            return -ENOPROTOOPT;
+        }
+    }
+    if (level == SOL_IP && name == IP_OPTIONS)
+        return len == 0 ? 0 : -EINVAL;
+    return set_multicast(i, level, name, val, len);
+}
+
+static int put_bytes(void *val, socklen_t *len, const void *from, socklen_t n)
+{
+    if (*len > n)
+        *len = n;
+    memcpy(val, from, *len);
+    return 0;
+}
+
+static int get_tcp_info(struct inet_sock *i, void *val, socklen_t *len)
+{
+    struct tcp_info info = {
+        .tcpi_rto = 200000,
+        .tcpi_ato = 40000,
+        .tcpi_snd_mss = LO_MSS,
+        .tcpi_rcv_mss = LO_MSS,
+        .tcpi_pmtu = INET_LO_MTU,
+        .tcpi_rcv_ssthresh = 65483,
+        .tcpi_rtt = 20,
+        .tcpi_rttvar = 10,
+        .tcpi_snd_ssthresh = INT_MAX,
+        .tcpi_snd_cwnd = 10,
+        .tcpi_advmss = LO_MSS,
+        .tcpi_reordering = 3,
+        .tcpi_rcv_space = 65483,
+        .tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE,
+        .tcpi_snd_wscale = 7,
+        .tcpi_rcv_wscale = 7,
+    };
+
+    mutex_lock(&i->s.lock);
+    info.tcpi_state = (uint8_t)tcp_kernel_state(i);
+    if (i->state == TCP_S_LISTEN) {
+        info.tcpi_unacked = i->nr_accepts;
+        info.tcpi_sacked = i->backlog;
+    }
+    info.tcpi_bytes_acked = i->sent;
+    info.tcpi_bytes_received = i->received;
+    mutex_unlock(&i->s.lock);
+    return put_bytes(val, len, &info, sizeof(info));
+}
+
+static int get_special(struct inet_sock *i, int level, int name, void *val, socklen_t *len)
+{
+    char congestion[16] = "cubic";
+    struct in_addr none = {0};
+
+    if (level == SOL_TCP) {
+        switch (name) {
+        case TCP_INFO:
+            return get_tcp_info(i, val, len);
+        case TCP_CONGESTION:
+            return put_bytes(val, len, congestion, sizeof(congestion));
+        case K_TCP_ULP:
+        case TCP_CC_INFO:
+            *len = 0;
+            return 0;
+        default:
+            return -ENOPROTOOPT;
+        }
+    }
+    if ((level == SOL_IP && name == IP_MTU) || (level == SOL_IPV6 && name == IPV6_MTU))
+        return i->state == TCP_S_ESTABLISHED ? sockopt_put_int(val, len, INET_LO_MTU) : -ENOTCONN;
+    if (level == SOL_IP && name == IP_OPTIONS) {
+        *len = 0;
+        return 0;
+    }
+    if (level == SOL_IP && name == IP_MULTICAST_IF)
+        return put_bytes(val, len, &none, sizeof(none));
+    if (level == SOL_IPV6 && name == IPV6_MULTICAST_IF)
+        return sockopt_put_int(val, len, i->o.mc_if6);
+    return -ENOPROTOOPT;
+}
+
+int inet_getsockopt(struct socket *s, struct task *t, int level, int name, void *val, socklen_t *len)
+{
+    struct inet_sock *i = inet_of(s);
+    const struct int_option *opt = find(i, level, name);
+
+    if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
+        return sockopt_put_int(val, len, i->state == TCP_S_LISTEN);
+    if (!has_level(i, level))
+        return level == SOL_SOCKET || level == SOL_IPV6 || level == SOL_RAW ? -ENOPROTOOPT : -EOPNOTSUPP;
+    if (!opt)
+        return get_special(i, level, name, val, len);
+    /* IP options of small range fit a byte for who has only that. */
+    if (level == SOL_IP && *len >= 1 && *len < sizeof(int)) {
+        *(uint8_t *)val = (uint8_t)*value_of(&i->o, opt);
+        *len = 1;
+        return 0;
+    }
+    return sockopt_put_int(val, len, *value_of(&i->o, opt));
+}

@@ -1,0 +1,59 @@
+/*
+ * What all sockets of a sandbox share: its network namespace, as long as there is one.
+ */
+#ifndef SENTRY_SOCKET_NET_H
+#define SENTRY_SOCKET_NET_H
+
+#include "lib/compiler.h"
+#include "lib/list.h"
+#include "lib/lock.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct inet_table;
+struct kernel;
+struct seq;
+
+#define UNIX_HASH 256
+
+struct net {
+    struct kernel *k;
+
+    /* AF_UNIX. */
+    struct mutex unix_lock; /* guards names and the list of sockets; a leaf but for nothing */
+    struct list_head unix_names[UNIX_HASH] GUARDED_BY(unix_lock); /* abstract names: unix_sock.name_node */
+    struct list_head unix_all GUARDED_BY(unix_lock);              /* unix_sock.all_node */
+    unsigned int unix_autobind GUARDED_BY(unix_lock);
+    atomic_int unix_max_dgram; /* net.unix.max_dgram_qlen */
+    struct mutex gc_lock;      /* guards what is in flight: see unix/gc.c. Order: gc_lock -> socket->lock */
+    struct list_head inflight GUARDED_BY(gc_lock);
+    atomic_uint nr_inflight_fds, nr_inflight_sockets;
+    atomic_bool gc_running;
+
+    /* AF_INET, AF_INET6 */
+    struct inet_table *tcp, *udp;
+    atomic_int port_min, port_max; /* net.ipv4.ip_local_port_range */
+    atomic_int unprivileged_port;  /* net.ipv4.ip_unprivileged_port_start */
+    atomic_int somaxconn;
+    atomic_ullong lo_bytes, lo_packets;
+
+    /* AF_NETLINK */
+    struct mutex netlink_lock;
+    struct list_head netlink_all GUARDED_BY(netlink_lock);
+    uint32_t netlink_port GUARDED_BY(netlink_lock);
+};
+
+int must_check net_create(struct kernel *k, struct net **out);
+void net_destroy(struct net *net);
+
+/* /proc/net: the whole text, headings included. */
+void net_show_unix(struct net *net, struct seq *s);
+void net_show_tcp(struct net *net, struct seq *s, bool v6);
+void net_show_udp(struct net *net, struct seq *s, bool v6);
+void net_show_netlink(struct net *net, struct seq *s);
+void net_show_dev(struct net *net, struct seq *s);
+void net_show_sockstat(struct net *net, struct seq *s);
+
+#endif

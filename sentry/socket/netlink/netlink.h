@@ -1,0 +1,44 @@
+/*
+ * AF_NETLINK: sockets by which programs ask the kernel about itself. NETLINK_ROUTE is answered (route.c), about the one
+ * interface lo; NETLINK_KOBJECT_UEVENT can be opened and stays silent.
+ */
+#ifndef SENTRY_SOCKET_NETLINK_NETLINK_H
+#define SENTRY_SOCKET_NETLINK_NETLINK_H
+
+#include "sentry/socket/net.h"
+#include "sentry/socket/socket.h"
+
+#include <linux/netlink.h>
+
+struct netlink_sock {
+    struct socket s;
+    struct list_head all_node; /* net->netlink_lock */
+    uint32_t port;             /* s.lock and netlink_lock; 0: not bound */
+    uint32_t groups;           /* s.lock, like the rest */
+    struct sockaddr_nl peer;   /* of connect(2) */
+    bool connected;
+    uint32_t flags; /* bit per NETLINK_* option that is a truth value */
+};
+
+/* A reply being built: messages one after another in `buf`. */
+struct nl_reply {
+    char *buf;
+    size_t len, cap;
+    bool failed;        /* out of memory */
+    uint32_t port, seq; /* of the request */
+    size_t msg;         /* where the current message begins */
+};
+
+void nl_begin(struct nl_reply *r, uint16_t type, uint16_t flags, const void *body, size_t n);
+void nl_attr(struct nl_reply *r, uint16_t type, const void *data, size_t n);
+void nl_attr_u32(struct nl_reply *r, uint16_t type, uint32_t v);
+void nl_attr_str(struct nl_reply *r, uint16_t type, const char *s);
+void nl_end(struct nl_reply *r);
+
+/*
+ * Answers one request of NETLINK_ROUTE, whose body is `n` bytes. 0: answered in `out`; 1: a dump, to be ended by NLMSG_DONE;
+ * -errno.
+ */
+int rtnetlink_request(struct task *t, const struct nlmsghdr *h, const void *body, size_t n, struct nl_reply *out);
+
+#endif
