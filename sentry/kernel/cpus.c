@@ -33,6 +33,7 @@ int task_set_affinity(struct task *t, const uint64_t mask[CPU_MASK_WORDS])
         return -EINVAL;
     mutex_lock(&t->tg->siglock);
     memcpy(t->cpu_affinity, effective, sizeof(effective));
+    atomic_store(&t->rseq.resume, true); /* it may have to leave its CPU */
     mutex_unlock(&t->tg->siglock);
     return 0;
 }
@@ -69,7 +70,8 @@ void sched_clone(struct task *child, const struct task *parent)
 
 unsigned int task_cpu(struct task *t)
 {
-    int host = sched_getcpu();
+    bool told = !guest_is_null(t->rseq.area) && t->rseq.cpu < t->k->nr_cpus;
+    int host = told ? (int)t->rseq.cpu : sched_getcpu();
     unsigned int cpu = host < 0 ? 0 : (unsigned int)host % t->k->nr_cpus;
     uint64_t mask[CPU_MASK_WORDS];
 

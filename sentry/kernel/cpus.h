@@ -2,7 +2,7 @@
  * The CPUs that guests see: numbers 0 to kernel->nr_cpus - 1, one NUMA node.
  *
  * A guest CPU is not a host CPU: the host schedules threads as it likes, and a task is told that it runs on the host's CPU if
- * its affinity allows that number, else on one that it allows.
+ * its affinity allows that number, else on one that it allows. One that is registered for rseq stays where rseq.c has put it.
  */
 #ifndef SENTRY_KERNEL_CPUS_H
 #define SENTRY_KERNEL_CPUS_H

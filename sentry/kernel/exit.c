@@ -11,6 +11,7 @@
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/kernel/usage.h"
 #include "sentry/mm/mm.h"
 #include "vfs/fs_struct.h"
@@ -315,6 +316,7 @@ void task_exit(struct task *t)
         futex_task_exit(t);
         usage_note_mm(t);
     }
+    rseq_exit(t);
     sem_undo_exit(t);
     times = task_cputime(t);
     task_drop_resources(t);

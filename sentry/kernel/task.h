@@ -28,6 +28,8 @@ struct mm_limits;
 struct pgrp;
 struct pid;
 struct posix_timers;
+struct rseq_cpu;
+struct rseq_cpus;
 struct seccomp_filter;
 struct sem_undo_list;
 struct session;
@@ -72,7 +74,9 @@ struct task {
     struct {
         guest_addr area;
         uint32_t len, sig, flags;
-        bool resume; /* set whenever the task has slept in task_block(): rseq_resume() is due, see sentry/kernel/rseq.h */
+        atomic_bool resume;    /* set whenever the task has slept, or by others: rseq_resume() is due */
+        unsigned int cpu;      /* what the area says */
+        struct rseq_cpu *held; /* the CPU that it has to itself, if the process needs that; see sentry/kernel/rseq.c */
     } rseq;
     struct futex_waiter *pi_blocked_on; /* the futex table's, like the next: see sentry/kernel/futex_pi.c */
     bool futex_dead;
@@ -179,6 +183,7 @@ struct tgroup {
     int wait_stop_code, wait_continued; /* what wait4(WUNTRACED|WCONTINUED) may still report */
     struct rlimit64 rlimits[KERNEL_NR_RLIMITS];
     struct posix_timers *timers;  /* itimers and POSIX timers, see sentry/kernel/clock.h; NULL until the first is made */
+    struct rseq_cpus *rseq_cpus;  /* set once critical sections are in use; see sentry/kernel/rseq.c */
     atomic_int membarrier;        /* MEMBARRIER_CMD_REGISTER_* that were made */
     atomic_bool cpu_timers_armed; /* a timer on a CPU clock or RLIMIT_CPU is set: the run loop calls cpu_timers_check() */
     int oom_score_adj, dumpable;

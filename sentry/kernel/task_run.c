@@ -82,7 +82,7 @@ static bool has_work(struct task *t)
 {
     int work = atomic_load_explicit(&t->sigpending, memory_order_relaxed);
 
-    work |= t->rseq.resume & (t->rseq.area.a != 0);
+    work |= (t->rseq.area.a != 0) && rseq_resume_due(t);
     work |= atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed);
     work |= atomic_load_explicit(&t->k->paused, memory_order_relaxed);
     work |= atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed) != NULL;
@@ -95,11 +95,8 @@ static void do_work(struct task *t)
         task_block_killable(t, TASK_NO_DEADLINE);
     if (atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed))
         seccomp_take_sync(t);
-    if (t->rseq.area.a && t->rseq.resume) {
-        t->rseq.resume = false;
-        if (!rseq_resume(t))
-            force_signal(t, SIGSEGV, SI_KERNEL, 0);
-    }
+    if (t->rseq.area.a && rseq_resume_due(t) && !rseq_resume(t))
+        force_signal(t, SIGSEGV, SI_KERNEL, 0);
     if (atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed))
         cpu_timers_check(t);
     while (signal_pending(t) && task_signal_work(t))
@@ -167,7 +164,7 @@ static void run_loop(struct task *t)
                 return;
             atomic_store(&t->guest_seq, ++seq);
             /* Without this a CPU timer that stays armed would keep the thread from ever running. */
-            if (atomic_load_explicit(&t->sigpending, memory_order_relaxed)) {
+            if (atomic_load_explicit(&t->sigpending, memory_order_relaxed) || (t->rseq.area.a && rseq_resume_due(t))) {
                 atomic_store_explicit(&t->guest_seq, ++seq, memory_order_release);
                 continue;
             }

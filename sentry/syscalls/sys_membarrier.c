@@ -1,5 +1,6 @@
 /* membarrier(2): commands, registrations and their rules. */
 #include "sentry/kernel/membarrier.h"
+#include "sentry/kernel/rseq.h"
 #include "sentry/syscalls/syscalls.h"
 
 #include <linux/membarrier.h>
@@ -21,14 +22,24 @@ static const struct {
 
 #define REGISTRATIONS                                                                       \
     (MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED | \
-     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE)
+     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ)
+
+static int restart_sections(struct task *t)
+{
+    if (!(atomic_load(&t->tg->membarrier) & MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ))
+        return -EPERM;
+    return rseq_restart_others(t);
+}
 
 int64_t sys_membarrier(struct task *t, const struct syscall_args *a)
 {
-    int cmd = arg_int(a, 0), supported = REGISTRATIONS | MEMBARRIER_CMD_GET_REGISTRATIONS;
+    int cmd = arg_int(a, 0),
+        supported = REGISTRATIONS | MEMBARRIER_CMD_GET_REGISTRATIONS | MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ;
 
-    if (arg_uint(a, 1))
-        return -EINVAL;
+    if (arg_uint(a, 1)) /* MEMBARRIER_CMD_FLAG_CPU goes with one command, and all threads are good enough for one CPU's */
+        return cmd == MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ && arg_uint(a, 1) == 1 ? restart_sections(t) : -EINVAL;
+    if (cmd == MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ)
+        return restart_sections(t);
     if (cmd == MEMBARRIER_CMD_GET_REGISTRATIONS)
         return atomic_load(&t->tg->membarrier);
     for (size_t i = 0; i < ARRAY_SIZE(barriers); i++) {
