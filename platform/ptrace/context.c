@@ -293,18 +293,26 @@ static uint32_t trapno_of(int signo, int code)
 }
 
 /*
- * ptrace does not tell what kind of access faulted. An instruction fetch shows by its address; of the others the first is
- * taken for a read, and if the very same instruction faults there again at once, it must have been a write.
+ * ptrace does not tell what kind of access faulted, so it is found out by asking for the least first. Where nothing is mapped
+ * (SEGV_MAPERR) a read is reported; when that has been granted and the same instruction faults there again at once because of
+ * permissions (SEGV_ACCERR), it must have wanted more. An address at or just behind the instruction may be its own fetch.
  */
-static unsigned int guess_access(struct ptrace_context *ctx, uint64_t rip, uint64_t addr)
+static unsigned int guess_access(struct ptrace_context *ctx, uint64_t rip, uint64_t addr, int code)
 {
-    bool again = ctx->fault_rip == rip && ctx->fault_addr == addr;
+    bool crosses = addr > rip && addr - rip < 15 && addr % 4096 == 0;
 
-    ctx->fault_rip = rip;
-    ctx->fault_addr = addr;
+    if (ctx->fault_rip != rip || ctx->fault_addr != addr || code != SEGV_ACCERR) {
+        ctx->fault_rip = rip;
+        ctx->fault_addr = addr;
+        ctx->fault_repeats = 0;
+    } else {
+        ctx->fault_repeats++;
+    }
     if (addr == rip)
         return PLATFORM_EXEC;
-    return again ? PLATFORM_WRITE : PLATFORM_READ;
+    if (ctx->fault_repeats == 0)
+        return PLATFORM_READ;
+    return crosses && ctx->fault_repeats == 1 ? PLATFORM_EXEC : PLATFORM_WRITE;
 }
 
 /* Fills `ev` for a signal stop; false if it is no event of the guest's own. */
@@ -326,7 +334,7 @@ static bool event_signal(struct ptrace_context *ctx, int signo, const struct gue
     if (ev->trapno != 14)
         return true;
     ev->kind = PLATFORM_EVENT_FAULT;
-    ev->access = guess_access(ctx, regs->rip, ev->addr);
+    ev->access = guess_access(ctx, regs->rip, ev->addr, ev->code);
     return true;
 }
 
@@ -368,6 +376,7 @@ static int run(struct platform_context *base, struct platform_as *as, struct gue
         if (status >> 16 || signo == PLATFORM_KICK_SIGNAL)
             continue;
         if (signo == (SIGTRAP | 0x80)) {
+            ctx->fault_rip = 0;
             event_syscall(tid, &u, regs, ev);
             goto out;
         }
