@@ -179,7 +179,6 @@ int mm_map_present(struct mm *mm, uint64_t start, uint64_t end)
 {
     struct mm_batch b;
     struct vma *v;
-    uint64_t done = start;
     int r = 0;
 
     if (mm->loading)
@@ -200,30 +199,21 @@ int mm_map_present(struct mm *mm, uint64_t start, uint64_t end)
                 r = map_file_run(&b, v, &run);
             else
                 mm_batch_map(&b, run.start, run.end, mm->s->mf_fd, run.pte & PTE_FRAME, mm_vma_prot(v, writable), false);
-            done = at = run.end;
+            /*
+             * Noted at once: asking again after the call could find a page ours alone that was not when it was mapped, because
+             * its other owner may go at any time. If the call fails, the reset forgets all of it.
+             */
+            ptab_change(&mm->pt, run.start, run.end, 0, PTE_MAPPED | (writable ? PTE_WRITE : 0));
+            at = run.end;
         }
     }
     /* What a single apply did not take waits for the guest to touch it. */
     if (r == 0)
         r = mm_batch_finish(&b, true);
     if (r < 0) {
-        if (r != -EAGAIN || !b.reset)
-            r = mm_platform_reset(mm); /* some may have been mapped, one cannot tell which */
-        return b.reset && !b.err ? 0 : r;
-    }
-    for (v = vma_find(mm, start); v && v->start < done; v = vma_next(v)) {
-        uint64_t at = v->start > start ? v->start : start, to = v->end < done ? v->end : done;
-        struct pte_run run;
-        if (!(v->flags & VM_PROT))
-            continue;
-        while (at < to && ptab_next_run(&mm->pt, at, to, &run)) {
-            at = run.end;
-            if (run.pte & PTE_MAPPED)
-                continue;
-            bool writable = clip_writable(mm, v, &run);
-            ptab_change(&mm->pt, run.start, run.end, 0, PTE_MAPPED | (writable ? PTE_WRITE : 0));
-            at = run.end;
-        }
+        bool again = b.reset && !b.err;
+        r = mm_platform_reset(mm); /* some may have been mapped, one cannot tell which */
+        return again ? 0 : r;
     }
     return 0;
 }

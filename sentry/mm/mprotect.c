@@ -58,19 +58,12 @@ static int apply_flags(struct mm *mm, struct vma *v)
     for (uint64_t at = v->start; at < v->end && ptab_next_run_with(&mm->pt, at, v->end, PTE_MAPPED, &run); at = run.end) {
         bool writable = clip_run(mm, v, &run);
         mm_batch_protect(&b, run.start, run.end, mm_vma_prot(v, writable));
-    }
-    r = mm_batch_finish(&b, false);
-    if (r < 0) {
-        /* Some are changed, some not, for instance because the host refuses execution of a file: all come back by faults. */
-        r = mm_platform_reset(mm);
-        if (r < 0)
-            return r;
-    }
-    for (uint64_t at = v->start; at < v->end && ptab_next_run_with(&mm->pt, at, v->end, PTE_MAPPED, &run); at = run.end) {
-        bool writable = clip_run(mm, v, &run);
+        /* At once, because asking again later could find a page ours alone that was not: its other owner may just go. */
         ptab_change(&mm->pt, run.start, run.end, writable ? 0 : PTE_WRITE, writable ? PTE_WRITE : 0);
     }
-    return 0;
+    r = mm_batch_finish(&b, false);
+    /* Some are changed, some not, for instance because the host refuses execution of a file: all come back by faults. */
+    return r < 0 ? mm_platform_reset(mm) : 0;
 }
 
 /* Changes [start, end), which lies within `v`. */
