@@ -76,27 +76,33 @@ static int copy_page(struct mm *mm, const struct vma *v, uint64_t addr, uint8_t 
     return r;
 }
 
-/*
- * Whether the copy window may take in the page at `addr`: it has to be copied too before it is written. Pages of a file that
- * may change are not, because until they are written they show what the file has.
- */
-static bool copy_too(struct mm *mm, const struct vma *v, uint64_t addr, bool file)
+/* Where a page to be copied comes from: a window of copies takes in one kind only. */
+enum source { FROM_ANON, FROM_HOST_FILE, FROM_TMPFS };
+
+static enum source source_of(pte_t pte)
+{
+    if (pte & PTE_ANON)
+        return FROM_ANON;
+    return !(pte & PTE_PRESENT) || (pte & PTE_FILE) ? FROM_HOST_FILE : FROM_TMPFS;
+}
+
+/* Whether the copy window may take in the page at `addr`: it has to be copied too before it is written. */
+static bool copy_too(struct mm *mm, uint64_t addr, enum source from)
 {
     pte_t pte = ptab_get(&mm->pt, addr);
 
-    if (file)
-        return !(pte & PTE_PRESENT) || (pte & PTE_FILE);
-    return (pte & PTE_ANON) && !exclusive(mm, pte);
+    return source_of(pte) == from && (from != FROM_ANON || !exclusive(mm, pte));
 }
 
 static void choose_copies(struct mm *mm, const struct mm_fault_in *in, uint64_t *start, uint64_t *end)
 {
-    pte_t pte = ptab_get(&mm->pt, in->addr);
-    bool file = !(pte & PTE_ANON);
+    enum source from = source_of(ptab_get(&mm->pt, in->addr));
     uint64_t pages = in->vma->nr_copied / 8, low = in->addr, high = in->addr + PAGE;
+    bool file = from != FROM_ANON;
 
     *start = low;
     *end = high;
+    /* Pages of a file that may change are copied when they are written: until then they show what the file has. */
     if (in->force || (file && !(in->vma->flags & VM_DENYWRITE)))
         return;
     if (file && pages < FILE_COPY)
@@ -110,9 +116,9 @@ static void choose_copies(struct mm *mm, const struct mm_fault_in *in, uint64_t 
     high = low + pages * PAGE;
     low = low > in->vma->start ? low : in->vma->start;
     high = high < in->vma->end ? high : in->vma->end;
-    while (*start > low && copy_too(mm, in->vma, *start - PAGE, file))
+    while (*start > low && copy_too(mm, *start - PAGE, from))
         *start -= PAGE;
-    while (*end < high && copy_too(mm, in->vma, *end, file))
+    while (*end < high && copy_too(mm, *end, from))
         *end += PAGE;
 }
 

@@ -206,7 +206,7 @@ static void populate_host(struct mm *mm, uint64_t start, uint64_t end)
 
 int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end, bool write_only)
 {
-    uint64_t first = end; /* the first page that was there before */
+    uint64_t first = end; /* the first page that the platform may not have populated */
 
     for (uint64_t a = start; a < end; a += PAGE) {
         struct mm_fault_in in = {.vma = vma_at(mm, a), .addr = a, .access = VM_READ, .want = end - a, .populate = true};
@@ -222,7 +222,7 @@ int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end, bool write_o
             in.want = v->end - a;
         switch (mm_fault_page(mm, &in)) {
         case MM_FAULT_OK:
-            if (there && first == end)
+            if ((there || v->vf) && first == end)
                 first = a;
             break;
         case MM_FAULT_OOM:

@@ -66,7 +66,15 @@ static int fill_anon(struct mm *mm, const struct mm_fault_in *in)
     uint64_t start, end, off;
     int r;
 
-    choose_window(mm, in, growing_window(v), &start, &end);
+    if (in->populate) { /* just what is asked for */
+        start = in->addr;
+        end = in->want < MAX_WINDOW * PAGE ? in->addr + page_up(in->want) : in->addr + MAX_WINDOW * PAGE;
+        if (end > v->end)
+            end = v->end;
+        ptab_clip_absent(&mm->pt, in->addr, &start, &end);
+    } else {
+        choose_window(mm, in, growing_window(v), &start, &end);
+    }
     r = memfile_alloc(mm->s->mf, end - start, MEMFILE_ZERO, &off);
     if (r < 0) {
         start = in->addr;

@@ -46,8 +46,8 @@ static const struct advice advices[] = {
     [MADV_FREE] = {.discards = true, .apply = zap, .refuse = VM_LOCKED, .anon_only = true},
     [MADV_DONTFORK] = {.discards = true, .set = VM_DONTCOPY},
     [MADV_DOFORK] = {.clear = VM_DONTCOPY},
-    [MADV_MERGEABLE] = {0},
-    [MADV_UNMERGEABLE] = {0},
+    [MADV_MERGEABLE] = {.refuse = ~0U}, /* as a kernel without KSM */
+    [MADV_UNMERGEABLE] = {.refuse = ~0U},
     [MADV_HUGEPAGE] = {0},
     [MADV_NOHUGEPAGE] = {0},
     [MADV_DONTDUMP] = {.set = VM_DONTDUMP},

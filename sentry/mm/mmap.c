@@ -182,6 +182,11 @@ static int check_anon(struct mm *mm, struct map_request *q)
     case MAP_SHARED:
         if (q->flags & MAP_GROWSDOWN)
             return -EINVAL;
+        if (q->file && !(q->file->mode & FMODE_WRITE)) { /* /dev/zero, open for reading: nothing will ever be written */
+            if (q->prot & PROT_WRITE)
+                return -EACCES;
+            q->vm_flags &= ~(uint32_t)VM_MAYWRITE;
+        }
         r = shmem_file_create(mm->s->mf, "dev/zero", q->len, &q->shmem);
         if (r < 0)
             return r;

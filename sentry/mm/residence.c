@@ -53,19 +53,41 @@ static void host_residence(const uint8_t *p, uint64_t n, unsigned char *vec)
         vec[i] &= 1;
 }
 
+/* What the page cache has of a file, whether mapped or not. */
+static void file_residence(const struct vma *v, uint64_t addr, uint64_t n, unsigned char *vec)
+{
+    struct file *f = v->vf->file;
+    struct mmap_extent ext;
+
+    for (uint64_t i = 0, got; i < n; i += got) {
+        struct file_window w;
+        uint64_t off = vma_file_offset(v, addr + i * PAGE);
+        int r = file_window_get(v->vf, off, (n - i) * PAGE, false, &w);
+
+        got = 1;
+        if (r == 0) {
+            got = w.len / PAGE < n - i ? w.len / PAGE : n - i;
+            host_residence(w.ptr, got, vec + i);
+            file_window_put(&w);
+        } else if (r == -EAGAIN && f->ops->map_extent(f, off, (n - i) * PAGE, PROT_READ, &ext) == 0 && ext.mf) {
+            got = page_up(ext.len) / PAGE < n - i ? page_up(ext.len) / PAGE : n - i;
+            host_residence(memfile_ptr(ext.mf, ext.offset), got, vec + i);
+            memfile_put(ext.mf, ext.offset, page_up(ext.len));
+        } else if (r < 0 && r != -EAGAIN) {
+            return; /* the end of the file */
+        }
+    }
+}
+
 /* Fills vec for `n` pages from `addr` on, within one vma. */
 static void residence(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t n, unsigned char *vec)
 {
     uint64_t end = addr + n * PAGE;
-    struct file_window w;
     struct pte_run run;
 
     memset(vec, 0, n);
-    /* Of files it is the page cache that counts, not what is mapped. */
-    if (v->vf && file_window_get(v->vf, vma_file_offset(v, addr), n * PAGE, false, &w) == 0) {
-        host_residence(w.ptr, w.len / PAGE < n ? w.len / PAGE : n, vec);
-        file_window_put(&w);
-    }
+    if (v->vf)
+        file_residence(v, addr, n, vec);
     /* Pages of a window in the memory file that were never touched are holes. */
     for (uint64_t at = addr; at < end && ptab_next_run(&mm->pt, at, end, &run); at = run.end)
         if (!(run.pte & PTE_FILE))
