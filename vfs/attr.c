@@ -74,6 +74,11 @@ int vfs_setattr(const struct vfs_caller *c, const struct path *p, const struct i
     struct inode *inode = p->dentry->inode;
     struct iattr a = *attr;
 
+    /* "Now" excludes a value, whether or not the caller has marked both. */
+    if (a.valid & ATTR_ATIME_NOW)
+        a.valid &= ~(unsigned int)ATTR_ATIME;
+    if (a.valid & ATTR_MTIME_NOW)
+        a.valid &= ~(unsigned int)ATTR_MTIME;
     int err = mount_want_write(p->mnt);
     if (err < 0)
         return err;

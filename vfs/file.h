@@ -57,7 +57,8 @@ struct file_ops {
     loff_t (*llseek)(struct file *f, loff_t off, int whence); /* NULL: generic by inode size, or -ESPIPE without FMODE_LSEEK */
     int (*fsync)(struct file *f, bool datasync);
     int (*fallocate)(struct file *f, const struct vfs_caller *c, int mode, loff_t off, loff_t len);
-    /* Asked once at mmap(2): may refuse (-ENODEV, -EACCES, -EPERM for seals). NULL: -ENODEV. */
+    /* Asked once at mmap(2): may refuse (-ENODEV, -EACCES, -EPERM for seals). NULL: -ENODEV. 1: fine, but mprotect(2) may never
+     * make it writable (a sealed file). */
     int (*mmap)(struct file *f, int prot, bool shared, uint64_t off, uint64_t len);
     /*
      * Finds what backs [off, off+len), whose `off` is page aligned, for `access` (a PROT_* mask; PROT_WRITE only for shared
@@ -94,6 +95,7 @@ struct file {
     struct path path;      /* both NULL only while being built */
     struct inode *inode;   /* == path.dentry->inode at open time; referenced */
     unsigned int mode;     /* FMODE_*; immutable after open */
+    bool created;          /* open(2) made the file: F_CREATED_QUERY */
     bool counts_write;     /* holds one of inode->write_count */
     atomic_int flags;      /* O_* as F_GETFL shows them */
     struct mutex pos_lock; /* held by read/write/lseek/getdents that use pos */

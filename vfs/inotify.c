@@ -17,9 +17,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 
 #define MAX_QUEUED    16384
 #define MAX_WATCHES   65536
@@ -475,11 +477,33 @@ static void inotify_release(struct file *f)
     instance_put(in);
 }
 
+static void inotify_show_fdinfo(struct file *f, char *buf, size_t len)
+{
+    struct instance *in = f->priv;
+    struct watch *w;
+    size_t n = 0;
+
+    buf[0] = 0;
+    mutex_lock(&in->lock);
+    list_for_each_entry(w, &in->watches, instance_node) {
+        dev_t dev = w->inode->sb->dev;
+        int r = snprintf(buf + n, len - n, "inotify wd:%x ino:%llx sdev:%llx mask:%x ignored_mask:0\n", (unsigned int)w->wd,
+                         (unsigned long long)w->inode->ino, (unsigned long long)(major(dev) << 20 | minor(dev)), w->mask);
+        if (r < 0 || (size_t)r >= len - n) {
+            buf[n] = 0; /* whole lines only */
+            break;
+        }
+        n += (size_t)r;
+    }
+    mutex_unlock(&in->lock);
+}
+
 static const struct file_ops inotify_ops = {
     .read = inotify_read,
     .poll = inotify_poll,
     .ioctl = inotify_ioctl,
     .release = inotify_release,
+    .show_fdinfo = inotify_show_fdinfo,
 };
 
 bool file_is_inotify(const struct file *f)

@@ -78,14 +78,15 @@ static bool overlaps(const struct lock_request *a, const struct lock_request *b)
     return a->start <= b->end && b->start <= a->end;
 }
 
+/* The conflicting lock that begins first, as F_GETLK reports it. */
 static struct file_lock *find_conflict(struct file_locks *fl, const struct file *f, const struct lock_request *r)
 {
-    struct file_lock *l;
+    struct file_lock *l, *first = NULL;
     list_for_each_entry(l, &fl->locks, node)
         if (same_space(l->r.kind, r->kind) && !same_owner(l, f, r) && overlaps(&l->r, r) &&
-            (l->r.type == F_WRLCK || r->type == F_WRLCK))
-            return l;
-    return NULL;
+            (l->r.type == F_WRLCK || r->type == F_WRLCK) && (!first || l->r.start < first->r.start))
+            first = l;
+    return first;
 }
 
 static struct file_lock *lock_new(const struct file *f, const struct lock_request *r)
@@ -105,21 +106,25 @@ static void lock_free(struct file_lock *l)
     free(l);
 }
 
-/* Cuts `r` out of the owner's locks. `spare` is used when a lock falls in two; returns it when it was not needed. */
-static struct file_lock *cut_out(struct file_locks *fl, const struct file *f, const struct lock_request *r,
-                                 struct file_lock *spare)
+/*
+ * Cuts `r` out of the owner's locks. *spare is used, and cleared, when a lock falls in two. Whether there was anything: only then
+ * have waiters something to hope for (one that is woken by its own vain attempts would never sleep).
+ */
+static bool cut_out(struct file_locks *fl, const struct file *f, const struct lock_request *r, struct file_lock **spare)
 {
     struct file_lock *l, *tmp;
+    bool changed = false;
     list_for_each_entry_safe(l, tmp, &fl->locks, node) {
         if (!same_owner(l, f, r) || !overlaps(&l->r, r))
             continue;
+        changed = true;
         if (l->r.start < r->start && l->r.end > r->end) {
-            spare->r = l->r;
-            spare->file = l->file;
-            spare->r.start = r->end + 1;
+            (*spare)->r = l->r;
+            (*spare)->file = l->file;
+            (*spare)->r.start = r->end + 1;
             l->r.end = r->start - 1;
-            list_add(&spare->node, &l->node);
-            spare = NULL;
+            list_add(&(*spare)->node, &l->node);
+            *spare = NULL;
             break;
         }
         if (l->r.start < r->start)
@@ -129,7 +134,7 @@ static struct file_lock *cut_out(struct file_locks *fl, const struct file *f, co
         else
             lock_free(l);
     }
-    return spare;
+    return changed;
 }
 
 /* Joins `n` with neighbours of the same owner and type, as F_GETLK shows them. */
@@ -154,6 +159,7 @@ int locks_set(struct file *f, const struct lock_request *req)
     struct inode *inode = f->inode;
     struct file_locks *fl = locks_of(inode, req->type != F_UNLCK);
     struct lock_request r = *req;
+    bool changed = false;
     int err = 0;
 
     if (!fl)
@@ -173,9 +179,9 @@ int locks_set(struct file *f, const struct lock_request *req)
         err = -EAGAIN;
         /* flock(2): a conversion that has to wait gives up the old lock first. */
         if (r.kind == LOCK_KIND_FLOCK)
-            spare = cut_out(fl, f, &r, spare);
+            changed = cut_out(fl, f, &r, &spare);
     } else {
-        spare = cut_out(fl, f, &r, spare);
+        changed = cut_out(fl, f, &r, &spare);
         if (r.type != F_UNLCK) {
             list_add_tail(&n->node, &fl->locks);
             merge(fl, f, n);
@@ -185,7 +191,8 @@ int locks_set(struct file *f, const struct lock_request *req)
     mutex_unlock(&inode->aux_lock);
     free(n);
     free(spare);
-    waitq_wake(&fl->wq, POLLIN);
+    if (changed)
+        waitq_wake(&fl->wq, POLLIN);
     return err;
 }
 
@@ -282,9 +289,10 @@ void locks_remove_posix(struct file *f, int32_t tgid)
     if (likely(!fl))
         return;
     mutex_lock(&inode->aux_lock);
-    cut_out(fl, f, &r, NULL); /* everything: nothing is split */
+    bool changed = cut_out(fl, f, &r, NULL); /* everything: nothing is split */
     mutex_unlock(&inode->aux_lock);
-    waitq_wake(&fl->wq, POLLIN);
+    if (changed)
+        waitq_wake(&fl->wq, POLLIN);
 }
 
 void locks_file_gone(struct file *f)

@@ -86,8 +86,10 @@ void mount_follow_down(struct path *p)
         mutex_lock(&mount_lock);
         struct mount *m = mount_find(p->mnt, p->dentry);
         struct path next = {0};
-        if (m)
+        if (m) {
             next = (struct path){mount_get(m), dentry_get(m->root)};
+            m->crossings++;
+        }
         mutex_unlock(&mount_lock);
         if (!m)
             return;
@@ -252,10 +254,16 @@ int mount_detach(const struct path *at, int umount_flags)
     if (!m || at->dentry != m->root)
         return -EINVAL;
     mutex_lock(&mount_lock);
+    /* MNT_EXPIRE's second call does it, if nobody but its own walk has come by since the first. */
+    bool expires = umount_flags & MNT_EXPIRE, marked = m->expires_at != 0 && m->crossings == m->expires_at + 1;
     if (!m->ns || !m->parent)
         err = m->ns && m->ns->root == m ? -EBUSY : -EINVAL;
     else if (!(umount_flags & MNT_DETACH) && (!list_empty(&m->children) || ref_read(&m->ref) > 2))
         err = -EBUSY; /* beyond the tree's reference and that of `at` */
+    if (err == 0 && expires && !marked) {
+        m->expires_at = m->crossings;
+        err = -EAGAIN;
+    }
     if (err == 0) {
         mount_propagate_detach(m, &dead);
         mount_umount_tree(m, &dead);

@@ -321,6 +321,8 @@ int vfs_open(const struct vfs_caller *c, const struct path *dir, const char *nam
         else
             err = vfs_open_path(c, &w.path, flags, out);
     }
+    if (err == 0 && created)
+        (*out)->created = true;
     walk_fini(&w);
     return err;
 }

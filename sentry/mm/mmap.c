@@ -161,7 +161,11 @@ static int check_file(struct map_request *q)
         return -ENODEV;
     if (q->flags & MAP_GROWSDOWN)
         return -EINVAL;
-    return f->ops->mmap ? f->ops->mmap(f, q->prot, shared, q->off, q->len) : 0;
+    int r = f->ops->mmap ? f->ops->mmap(f, q->prot, shared, q->off, q->len) : 0;
+    if (r <= 0)
+        return r;
+    q->vm_flags &= ~(uint32_t)VM_MAYWRITE;
+    return 0;
 }
 
 static bool is_dev_zero(const struct file *f)

@@ -12,6 +12,9 @@
 #ifndef F_DUPFD_QUERY
 #define F_DUPFD_QUERY 1027
 #endif
+#ifndef F_CREATED_QUERY
+#define F_CREATED_QUERY 1028
+#endif
 /* As the ABI has it; glibc defines it as 0 on 64 bits. */
 #define ABI_O_LARGEFILE 0100000
 /* What F_SETFL may change. */
@@ -85,6 +88,11 @@ static int64_t fcntl_dupfd_query(struct task *t, struct file *f, int fd, uint64_
         return -EBADF;
     file_put(other);
     return same;
+}
+
+static int64_t fcntl_created_query(struct task *t, struct file *f, int fd, uint64_t arg)
+{
+    return f->created;
 }
 
 static int64_t fcntl_getfd(struct task *t, struct file *f, int fd, uint64_t arg)
@@ -405,6 +413,7 @@ static const struct {
     {F_DUPFD, true, fcntl_dupfd},
     {F_DUPFD_CLOEXEC, true, fcntl_dupfd_cloexec},
     {F_DUPFD_QUERY, true, fcntl_dupfd_query},
+    {F_CREATED_QUERY, true, fcntl_created_query},
     {F_GETFD, true, fcntl_getfd},
     {F_SETFD, true, fcntl_setfd},
     {F_GETFL, true, fcntl_getfl},

@@ -31,7 +31,7 @@ int64_t sys_memfd_create(struct task *t, const struct syscall_args *a)
     if (n < 0)
         return n == -ENAMETOOLONG ? -EINVAL : n;
     if (flags & MFD_HUGETLB)
-        return -ENOSYS; /* there is no hugetlbfs */
+        return -ENODEV; /* no size of huge pages is supported */
     r = memfd_file_create(t->k->memfile, name, flags, task_caller(t), &f);
     return r ? r : fd_return(t, f, flags & MFD_CLOEXEC);
 }

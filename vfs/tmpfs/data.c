@@ -417,7 +417,7 @@ static int tmpfs_mmap(struct file *f, int prot, bool shared, uint64_t off, uint6
     if (shared && prot & PROT_WRITE && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
         return -EPERM;
     file_accessed(f);
-    return 0;
+    return shared && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
 }
 
 static int tmpfs_map_extent(struct file *f, uint64_t off, uint64_t len, int access, struct mmap_extent *out)
