@@ -30,6 +30,6 @@ int error_prefix(struct error *e, int r, const char *fmt, ...)
     n = vsnprintf(e->text, sizeof(e->text), fmt, ap);
     va_end(ap);
     if (n >= 0 && (size_t)n < sizeof(e->text))
-        snprintf(e->text + n, sizeof(e->text) - (size_t)n, ": %s", old);
-    return r;
+        n = snprintf(e->text + n, sizeof(e->text) - (size_t)n, ": %s", old); /* what does not fit is cut off */
+    return n < 0 ? -1 : r;
 }
