@@ -47,8 +47,8 @@ enum platform_event_kind {
 enum platform_access { PLATFORM_READ = 1, PLATFORM_WRITE = 2, PLATFORM_EXEC = 4 };
 
 /*
- * `access` of a FAULT is the least that explains it: a platform that cannot tell (ptrace) reports a read first, and a write or a
- * fetch when the same instruction faults again after the read has been granted. So a FAULT that the owner finds permitted
+ * `access` of a FAULT is the least that explains it: a platform that cannot tell (ptrace) reports a read first, and a write or
+ * a fetch when the same instruction faults again after the read has been granted. So a FAULT that the owner finds permitted
  * already must be answered by running again.
  */
 struct platform_event {
@@ -109,7 +109,9 @@ struct platform_config {
 /*
  * Starts a platform. On failure returns a negative errno and writes to `why` (of `why_len` bytes) one line that says what
  * the host forbids or lacks. Must be called before the process has other threads, by a thread that lives as long as the
- * platform: stub processes die with it. What it starts is not subject to seccomp filters installed later.
+ * platform: stub processes die with it. What it starts has the caller's credentials and namespaces, so they should be the
+ * sentry's final ones, but is not subject to seccomp filters that the sentry installs later. Stub processes share the table of
+ * file descriptors with the sentry, which must not unshare it.
  */
 int must_check platform_create(const struct platform_config *config, struct platform **out, char *why, size_t why_len);
 /* All contexts and address spaces must be gone. */

@@ -3,10 +3,8 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/audit.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -46,25 +44,10 @@ static int context_create(struct platform *p, struct platform_context **out)
 
 static uint64_t tracee_cpu_time(struct ptrace_context *ctx)
 {
-    char path[64], buf[64];
-    unsigned long long ns = 0;
     pid_t tid = atomic_load(&ctx->tid);
-    ssize_t n;
-    int fd;
+    uint64_t ran, queued;
 
-    if (!tid)
-        return 0;
-    snprintf(path, sizeof(path), "/proc/%d/schedstat", tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n > 0) {
-        buf[n] = '\0';
-        ns = strtoull(buf, NULL, 10);
-    }
-    return ns;
+    return tid && platform_thread_times(ctx->base.p, tid, &ran, &queued) == 0 ? ran : 0;
 }
 
 static uint64_t cpu_time(struct platform_context *base)

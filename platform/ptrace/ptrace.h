@@ -49,8 +49,8 @@ struct ptrace_context {
     atomic_ullong cpu_time_before;  /* of former tracees */
     uint64_t fault_rip, fault_addr; /* of the last fault */
     unsigned int fault_repeats;
-    bool fp_pending;                /* fp_saved is newer than the tracee's state */
-    unsigned char *fp_saved;        /* host_size bytes; allocated when first needed */
+    bool fp_pending;         /* fp_saved is newer than the tracee's state */
+    unsigned char *fp_saved; /* host_size bytes; allocated when first needed */
 };
 
 /* inject.c */

@@ -40,9 +40,10 @@ static void park(struct platform_context *base)
 /* By number, not through ctx->thread, which only the context's own thread may follow. */
 static uint64_t thread_cpu_time(struct stub_context *ctx)
 {
+    pid_t tid = atomic_load(&ctx->clock_tid);
     uint64_t ran, queued;
 
-    return ctx->thread && stub_thread_times(ctx->thread, &ran, &queued) == 0 ? ran : 0;
+    return tid && platform_thread_times(ctx->base.p, tid, &ran, &queued) == 0 ? ran : 0;
 }
 
 static uint64_t cpu_time(struct platform_context *base)
@@ -56,6 +57,7 @@ static void drop_thread(struct stub_context *ctx)
 {
     if (!ctx->thread)
         return;
+    place_unpin_thread(place_of(ctx), ctx->thread);
     if (!atomic_load(&ctx->thread->as->dead))
         atomic_fetch_add(&ctx->cpu_time_before, thread_cpu_time(ctx));
     atomic_store(&ctx->clock_tid, 0);
@@ -67,6 +69,7 @@ static void drop_thread(struct stub_context *ctx)
 static int to_frame(struct stub_context *ctx)
 {
     struct stub_thread *t = ctx->thread;
+    bool parked = !ctx->awake;
     int r;
 
     if (t->in_frame)
@@ -74,6 +77,8 @@ static int to_frame(struct stub_context *ctx)
     if (atomic_load(&t->as->dead))
         return -ESRCH;
     r = handoff(ctx, t, COMMAND_TO_FRAME);
+    if (parked)
+        place_park(ctx);
     if (r)
         return r;
     r = frame_find(t);

@@ -11,11 +11,8 @@
 #include "lib/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -39,26 +36,6 @@ static bool thread_is_dead(const struct stub_thread *t)
     return syscall(SYS_tgkill, as->proc.pid, t->tid, 0) < 0 && errno == ESRCH;
 }
 
-int stub_thread_times(const struct stub_thread *t, uint64_t *ran, uint64_t *queued)
-{
-    char path[64], buf[96], *end;
-    ssize_t n;
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", t->as->proc.pid, t->tid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n <= 0)
-        return -EIO;
-    buf[n] = '\0';
-    *ran = strtoull(buf, &end, 10);
-    *queued = strtoull(end, NULL, 10);
-    return 0;
-}
-
 /* Watches over a thread that shall react to a kick. Times are those of the first look. */
 struct patience {
     unsigned int looks;
@@ -73,7 +50,7 @@ static bool patience_ends(struct patience *p, const struct stub_thread *t)
 {
     uint64_t ran, queued;
 
-    if (stub_thread_times(t, &ran, &queued) < 0)
+    if (platform_thread_times(t->as->base.p, t->tid, &ran, &queued) < 0)
         return ++p->looks > 10;
     if (p->looks++ == 0) {
         p->ran = ran;

@@ -45,7 +45,7 @@ void arena_fini(struct arena *a);
 int64_t must_check arena_alloc(struct arena *a, enum arena_kind kind);
 /* No stub may have the piece mapped any more. */
 void arena_free(struct arena *a, enum arena_kind kind, uint64_t off);
-#define ARENA_FILE_SIZE   (64ULL << 30)
+#define ARENA_FILE_SIZE   (16ULL << 30)
 #define ARENA_FAMILY_SIZE (STUB_TABLE_END - STUB_TABLE + TRAMPOLINES_MAX * TRAMPOLINE_SIZE)
 
 static inline void *arena_ptr(const struct arena *a, uint64_t off)
@@ -248,11 +248,9 @@ void place_unpin_thread(struct place *s, struct stub_thread *t);
 
 /* --- handoff.c --- */
 
-/* Gives the turn to the stub thread and waits to get it back. 0, or -ESRCH when the stub is dead. */
-/* Nanoseconds that the thread has run, and waited for a CPU. */
-int must_check stub_thread_times(const struct stub_thread *t, uint64_t *ran, uint64_t *queued);
+/* Gives the turn to the stub thread and waits to get it back. 0, or -ESRCH when the thread or its process is dead. */
+int must_check handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command);
 /* Sends the kick signal to the context's thread, if it may be in guest code. Any thread. */
 void stub_kick(struct stub_context *ctx);
-int must_check handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command);
 
 #endif

@@ -239,6 +239,58 @@ static void interrupt_before_run_is_kept(void)
     guest_fini(&g);
 }
 
+static void *early_interrupter(void *arg)
+{
+    struct guest *g = arg;
+
+    usleep((unsigned int)rand() % 150);
+    platform_interrupt(g->ctx);
+    return NULL;
+}
+
+static void interrupt_reaches_a_thread_at_its_birth(void)
+{
+    for (int i = 0; i < 200; i++) {
+        struct guest g;
+        pthread_t t;
+
+        guest_init(&g, &prog_spin);
+        pthread_create(&t, NULL, early_interrupter, &g);
+        guest_run(&g);
+        check_eq(g.ev.kind, PLATFORM_EVENT_INTERRUPTED);
+        pthread_join(t, NULL);
+        guest_fini(&g);
+    }
+}
+
+static void interrupt_storms_lose_nothing(void)
+{
+    struct guest g;
+
+    guest_init(&g, &prog_count);
+    for (int i = 0; i < 300; i++) {
+        pthread_t t;
+        int interrupts = 0;
+        uint64_t last = g.regs.rbx;
+
+        pthread_create(&t, NULL, early_interrupter, &g);
+        while (!interrupts) {
+            guest_run(&g);
+            if (g.ev.kind == PLATFORM_EVENT_INTERRUPTED) {
+                interrupts++;
+                continue;
+            }
+            check_eq(g.ev.kind, PLATFORM_EVENT_SYSCALL);
+            check_eq(g.regs.rax, 1000);
+            check(g.regs.rbx == last || g.regs.rbx == last + 1);
+            last = g.regs.rbx;
+            g.regs.rax = 5;
+        }
+        pthread_join(t, NULL);
+    }
+    guest_fini(&g);
+}
+
 static void segment_bases_come_and_go(void)
 {
     struct guest g;
@@ -532,6 +584,8 @@ const struct test basic_tests[] = {
     {"single_steps_trap", single_steps_trap},
     {"interrupt_stops_a_spinning_guest", interrupt_stops_a_spinning_guest},
     {"interrupt_before_run_is_kept", interrupt_before_run_is_kept},
+    {"interrupt_reaches_a_thread_at_its_birth", interrupt_reaches_a_thread_at_its_birth},
+    {"interrupt_storms_lose_nothing", interrupt_storms_lose_nothing},
     {"segment_bases_come_and_go", segment_bases_come_and_go},
     {"segment_bases_address_memory", segment_bases_address_memory},
     {"fresh_fp_state_is_that_of_linux", fresh_fp_state_is_that_of_linux},

@@ -228,14 +228,7 @@ EXPORT stub_init_sigstack_ip
 EXPORT stub_init_seccomp_ip
         test    %eax, %eax
         jnz     stub_die
-        mov     $2, %edi
-        lea     SLOT_NO_SIGNALS(%rbx), %rsi
-        xor     %edx, %edx
-        mov     $8, %r10d
-        mov     $NR_rt_sigprocmask, %eax
-        syscall
-EXPORT stub_init_sigmask_ip
-        jmp     trampoline_wait
+        jmp     thread_begin
 
 stub_die:
         ud2
@@ -353,6 +346,17 @@ trampoline_wait:
 4:      cmp     $COMMAND_EXIT, %eax
         je      thread_exit
         int3                            /* COMMAND_TO_FRAME: the kernel makes the frame */
+        jmp     trampoline_wait
+
+/* A new thread, under its own filter now. A kick that came early is delivered here. */
+thread_begin:
+        mov     $2, %edi
+        lea     SLOT_NO_SIGNALS(%rbx), %rsi
+        xor     %edx, %edx
+        mov     $8, %r10d
+        mov     $NR_rt_sigprocmask, %eax
+        syscall
+EXPORT stub_init_sigmask_ip
         jmp     trampoline_wait
 
 futex:
