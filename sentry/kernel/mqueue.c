@@ -7,6 +7,7 @@
 #include "sentry/kernel/mqueue.h"
 
 #include "sentry/kernel/ipc_internal.h"
+#include "sentry/socket/netlink/netlink.h"
 #include "vfs/file.h"
 #include "vfs/fs_struct.h"
 #include "vfs/fs_type.h"
@@ -29,6 +30,9 @@
 #define MSG_OVERHEAD     48 /* bytes that RLIMIT_MSGQUEUE counts beside the contents: struct msg_msg, and a node per priority */
 #define PRIO_OVERHEAD    56
 #define MQUEUE_FILE_SIZE 80
+
+/* What the last byte of the cookie says, see mq_notify(3)'s implementation in libc. */
+enum { NOTIFY_WOKENUP = 1, NOTIFY_REMOVED = 2 };
 
 struct mqueue_table {
     struct mutex lock;
@@ -63,6 +67,8 @@ struct mqueue {
         struct tgroup *tg; /* referenced; NULL: nobody asked */
         int how, signo;
         union sigval value;
+        struct file *sock; /* SIGEV_THREAD: the netlink socket that libc reads, referenced */
+        char cookie[MQUEUE_COOKIE_LEN];
     } notify;
 };
 
@@ -73,11 +79,23 @@ static struct mqueue *mqueue_of(const struct file *f)
     return f->inode->priv;
 }
 
+/* Tells a waiting libc thread that its time has come, or that nothing will come any more. */
+static void notify_cookie(struct mqueue *q, char what)
+{
+    q->notify.cookie[MQUEUE_COOKIE_LEN - 1] = what;
+    netlink_deliver(q->notify.sock, q->notify.cookie, sizeof(q->notify.cookie));
+}
+
 static void notify_clear(struct mqueue *q)
 {
+    if (q->notify.sock) {
+        notify_cookie(q, NOTIFY_REMOVED);
+        file_put(q->notify.sock);
+    }
     if (q->notify.tg)
         tgroup_put(q->notify.tg);
     q->notify.tg = NULL;
+    q->notify.sock = NULL;
 }
 
 /* A message has come into the empty queue, and nobody waits for it. */
@@ -91,6 +109,10 @@ static void notify_send(struct mqueue *q, struct task *sender)
         siginfo_user(&info, q->notify.signo, SI_MESGQ, sender);
         info.si_value = q->notify.value;
         signal_send_tgroup(q->notify.tg, &info);
+    } else if (q->notify.sock) {
+        notify_cookie(q, NOTIFY_WOKENUP);
+        file_put(q->notify.sock);
+        q->notify.sock = NULL;
     }
     notify_clear(q);
 }
@@ -203,22 +225,26 @@ int64_t mqueue_receive(struct task *t, struct file *f, guest_addr buf, size_t le
     return ret;
 }
 
-int mqueue_notify(struct task *t, struct file *f, int notify, int signo, union sigval value)
+int mqueue_notify(struct task *t, struct file *f, const struct mqueue_notify *n)
 {
     struct mqueue *q = mqueue_of(f);
     int err = 0;
 
     mutex_lock(&q->lock);
-    if (notify < 0) {
+    if (!n) {
         if (q->notify.tg == t->tg)
             notify_clear(q);
     } else if (q->notify.tg) {
         err = -EBUSY;
-    } else {
+    } else if (n->how == SIGEV_THREAD && (err = netlink_deliver(n->sock, NULL, 0)) == 0) {
+        q->notify.sock = file_get(n->sock);
+        memcpy(q->notify.cookie, n->cookie, sizeof(q->notify.cookie));
+    }
+    if (!err && n) {
         q->notify.tg = tgroup_get(t->tg);
-        q->notify.how = notify;
-        q->notify.signo = signo;
-        q->notify.value = value;
+        q->notify.how = n->how;
+        q->notify.signo = n->signo;
+        q->notify.value = n->value;
     }
     mutex_unlock(&q->lock);
     return err;

@@ -21,8 +21,19 @@ bool mqueue_is_file(const struct file *f);
 /* `deadline`: CLOCK_MONOTONIC. `buf` is guest memory. mqueue_receive returns the message's size. */
 int64_t mqueue_send(struct task *t, struct file *f, guest_addr buf, size_t len, unsigned int prio, int64_t deadline);
 int64_t mqueue_receive(struct task *t, struct file *f, guest_addr buf, size_t len, unsigned int *prio, int64_t deadline);
-/* `notify` is SIGEV_NONE or SIGEV_SIGNAL; -1 takes the caller's registration back. */
-int mqueue_notify(struct task *t, struct file *f, int notify, int signo, union sigval value);
+
+#define MQUEUE_COOKIE_LEN 32
+
+struct mqueue_notify {
+    int how; /* SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD */
+    int signo;
+    union sigval value;
+    /* SIGEV_THREAD: a netlink socket that gets `cookie`, with its last byte set. */
+    struct file *sock;
+    char cookie[MQUEUE_COOKIE_LEN];
+};
+/* NULL takes the caller's registration back. */
+int mqueue_notify(struct task *t, struct file *f, const struct mqueue_notify *n);
 /* `new_flags` NULL: only read. */
 int mqueue_getsetattr(struct file *f, const long *new_flags, struct mq_attr *old);
 

@@ -118,29 +118,49 @@ struct sigevent_abi {
     int pad[11];
 };
 
-int64_t sys_mq_notify(struct task *t, const struct syscall_args *a)
+/* `n->sock` is referenced for the caller on success of SIGEV_THREAD. */
+static int notify_in(struct task *t, guest_addr at, struct mqueue_notify *n)
 {
-    struct sigevent_abi ev = {.notify = -1};
-    struct file *f;
-    int err;
+    struct sigevent_abi ev;
+    int err = copy_in(t, &ev, at, sizeof(ev));
 
-    if (!guest_is_null(arg_addr(a, 1))) {
-        err = copy_in(t, &ev, arg_addr(a, 1), sizeof(ev));
-        if (err)
-            return err;
-        /* SIGEV_THREAD is libc's way of asking for a message on a netlink socket, and we have none that takes it. */
-        if (ev.notify == SIGEV_THREAD)
-            return -ENOSYS;
-        if (ev.notify != SIGEV_NONE && ev.notify != SIGEV_SIGNAL)
-            return -EINVAL;
-        if (ev.notify == SIGEV_SIGNAL && (ev.signo < 0 || ev.signo > KERNEL_NSIG))
-            return -EINVAL;
-    }
-    err = queue_fd(t, arg_int(a, 0), 0, &f);
     if (err)
         return err;
-    err = mqueue_notify(t, f, ev.notify, ev.signo, ev.value);
-    file_put(f);
+    *n = (struct mqueue_notify){.how = ev.notify, .signo = ev.signo, .value = ev.value};
+    switch (ev.notify) {
+    case SIGEV_NONE:
+        return 0;
+    case SIGEV_SIGNAL:
+        return ev.signo < 0 || ev.signo > KERNEL_NSIG ? -EINVAL : 0;
+    case SIGEV_THREAD:
+        /* The signal number is a netlink socket and the value points at what to send there. */
+        err = copy_in(t, n->cookie, guest_addr_of((uint64_t)(uintptr_t)ev.value.sival_ptr), sizeof(n->cookie));
+        if (err)
+            return err;
+        n->sock = fd_get(t->files, ev.signo);
+        return n->sock ? 0 : -EBADF;
+    default:
+        return -EINVAL;
+    }
+}
+
+int64_t sys_mq_notify(struct task *t, const struct syscall_args *a)
+{
+    bool on = !guest_is_null(arg_addr(a, 1));
+    struct mqueue_notify n = {.sock = NULL};
+    struct file *f;
+    int err = 0;
+
+    if (on)
+        err = notify_in(t, arg_addr(a, 1), &n);
+    if (!err)
+        err = queue_fd(t, arg_int(a, 0), 0, &f);
+    if (!err) {
+        err = mqueue_notify(t, f, on ? &n : NULL);
+        file_put(f);
+    }
+    if (n.sock)
+        file_put(n.sock);
     return err;
 }
 

@@ -169,6 +169,26 @@ TEST(mqueue_notifies_once)
     mq_unlink(NAME);
 }
 
+static void on_thread(union sigval v)
+{
+    got = v.sival_int;
+}
+
+TEST(mqueue_notifies_in_a_libc_thread)
+{
+    struct sigevent ev = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = on_thread, .sigev_value.sival_int = 33};
+    mqd_t q = make(3, 16, O_NONBLOCK);
+
+    got = 0;
+    CHECK_OK(mq_notify(q, &ev));
+    CHECK_OK(mq_send(q, "a", 1, 0));
+    while (!got)
+        usleep(1000);
+    CHECK_EQ(got, 33);
+    mq_close(q);
+    mq_unlink(NAME);
+}
+
 TEST(mqueue_outlives_unlink)
 {
     mqd_t q = make(2, 16, 0);

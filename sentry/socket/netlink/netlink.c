@@ -223,6 +223,27 @@ static void queue_reply(struct netlink_sock *n, struct nl_reply *r)
     free(r->buf);
 }
 
+int netlink_deliver(struct file *f, const void *data, size_t n)
+{
+    struct socket *s = file_socket(f);
+    struct skb *skb;
+
+    if (!s)
+        return -ENOTSOCK;
+    if (s->family != AF_NETLINK)
+        return -EINVAL;
+    skb = n ? skb_alloc(NULL, n) : NULL;
+    if (!skb)
+        return n ? -ENOBUFS : 0;
+    memcpy(skb->data, data, n);
+    skb->len = (uint32_t)n;
+    mutex_lock(&s->lock);
+    skb_queue_tail(&s->rq, skb);
+    mutex_unlock(&s->lock);
+    waitq_wake(&s->wq, POLLIN | POLLRDNORM);
+    return 0;
+}
+
 /* Serves the requests of one message. */
 static void serve(struct netlink_sock *n, struct task *t, const char *buf, size_t len)
 {

@@ -41,4 +41,7 @@ void nl_end(struct nl_reply *r);
  */
 int rtnetlink_request(struct task *t, const struct nlmsghdr *h, const void *body, size_t n, struct nl_reply *out);
 
+/* Puts one message into the receive queue of a netlink socket. -ENOTSOCK or -EINVAL if `f` is none, -ENOBUFS. */
+int netlink_deliver(struct file *f, const void *data, size_t n);
+
 #endif
