@@ -39,13 +39,7 @@ static int create_tmpfs(const struct fs_type *type, const struct vfs_caller *c, 
 static int create_cgroup(const struct fs_type *type, const struct vfs_caller *c, const char *source, const char *data,
                          struct super_block **out)
 {
-    return cgroupfs_create(type->arg, false, out);
-}
-
-static int create_cgroup2(const struct fs_type *type, const struct vfs_caller *c, const char *source, const char *data,
-                          struct super_block **out)
-{
-    return cgroupfs_create(type->arg, true, out);
+    return cgroupfs_create(type->arg, out);
 }
 
 /* A mounted `mqueue` lists no queues: mq_open(3) does not find them by names in a filesystem. */
@@ -53,7 +47,7 @@ int sentry_fs_init(struct kernel *k)
 {
     static struct fs_type types[] = {
         {.name = "sysfs", .create = create_sysfs},    {.name = "proc", .create = create_proc},
-        {.name = "cgroup", .create = create_cgroup},  {.name = "cgroup2", .create = create_cgroup2},
+        {.name = "cgroup", .create = create_cgroup},  {.name = "cgroup2", .create = create_cgroup},
         {.name = "devtmpfs", .create = create_tmpfs}, {.name = "devpts", .create = create_devpts},
         {.name = "mqueue", .create = create_tmpfs},
     };

@@ -9,8 +9,6 @@
 
 #include "lib/compiler.h"
 
-#include <stdbool.h>
-
 struct file;
 struct kernel;
 struct path;
@@ -25,7 +23,7 @@ int must_check procfs_create(struct kernel *k, struct super_block **out);
 int must_check sysfs_create(struct kernel *k, struct super_block **out);
 /* `options`: "newinstance,mode=0620,gid=5,ptmxmode=0666,max=1024"; every instance is a new one, as in Linux since 4.7. */
 int must_check devpts_create(struct kernel *k, const char *options, struct super_block **out);
-int must_check cgroupfs_create(struct kernel *k, bool v2, struct super_block **out);
+int must_check cgroupfs_create(struct kernel *k, struct super_block **out);
 
 /*
  * Puts what containers expect into `dev`, the root of a mounted tmpfs that will be /dev: device nodes (null zero full random

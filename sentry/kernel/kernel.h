@@ -29,7 +29,6 @@ struct mnt_namespace;
 struct net;
 struct pid_table;
 struct platform;
-struct seq;
 struct super_block;
 struct task;
 struct tgroup;
@@ -56,8 +55,6 @@ struct kernel {
     struct super_block *nsfs;     /* what /proc/PID/ns leads to */
     struct tty *console;          /* what /dev/console opens; NULL: nothing. Set by boot */
 
-    /* Adds the lines of /proc/net/unix (without heading); set by the socket layer, NULL without one. */
-    void (*show_unix_sockets)(struct kernel *k, struct seq *s);
     uint8_t boot_id[16]; /* /proc/sys/kernel/random/boot_id; immutable */
     struct mutex sysctl_lock;
     struct list_head sysctl_changes GUARDED_BY(sysctl_lock); /* what was written to /proc/sys, see sentry/fs/proc/sysctl.c */

@@ -1,6 +1,6 @@
 /*
  * A read-only view of the one cgroup that the container is in: its limits and its usage, as programs that size themselves read
- * them (JVMs, Go, Node). Version 2 has all files in one directory, version 1 a directory for each controller.
+ * them (JVMs, Go, Node). It is a version 2 hierarchy, also when it is mounted as "cgroup", as OCI specifications call it.
  */
 #include "sentry/fs/fs.h"
 #include "sentry/fs/pseudofs.h"
@@ -43,13 +43,6 @@ static int memory_stat_show(struct seq *s, const struct pseudo_node *n, const st
     return 0;
 }
 
-static int memory_stat_v1_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
-{
-    seq_printf(s, "cache 0\nrss %" PRIu64 "\ntotal_inactive_file 0\nhierarchical_memory_limit %" PRIu64 "\n",
-               memfile_used(n->k->memfile), n->k->total_ram);
-    return 0;
-}
-
 static int pids_max_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
     if (n->k->max_tasks)
@@ -86,15 +79,6 @@ static int cpu_stat_show(struct seq *s, const struct pseudo_node *n, const struc
     return 0;
 }
 
-static int cpuacct_usage_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
-{
-    struct kernel_cpu_stat st;
-
-    kernel_cpu_stat(n->k, &st);
-    seq_printf(s, "%" PRId64 "\n", st.user + st.system);
-    return 0;
-}
-
 static int procs_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
     struct tgroup *tg;
@@ -106,7 +90,7 @@ static int procs_show(struct seq *s, const struct pseudo_node *n, const struct v
     return 0;
 }
 
-static const struct pseudo_desc v2_rows[] = {
+static const struct pseudo_desc rows[] = {
     TEXT("cgroup.controllers", "cpuset cpu memory pids\n"),
     TEXT("cgroup.events", "populated 1\nfrozen 0\n"),
     TEXT("cgroup.freeze", "0\n"),
@@ -137,49 +121,9 @@ static const struct pseudo_desc v2_rows[] = {
     PSEUDO_END,
 };
 
-static const struct pseudo_desc v1_cpu_rows[] = {
-    ATTR("cgroup.procs", procs_show), TEXT("cpu.cfs_period_us", "100000\n"),     TEXT("cpu.cfs_quota_us", "-1\n"),
-    TEXT("cpu.shares", "1024\n"),     ATTR("cpuacct.usage", cpuacct_usage_show), PSEUDO_END,
-};
+static const struct pseudo_desc root_dir = {.mode = S_IFDIR | 0555, .children = rows, .ino = 1};
 
-static const struct pseudo_desc v1_cpuset_rows[] = {
-    ATTR("cgroup.procs", procs_show),
-    ATTR("cpuset.cpus", cpus_show),
-    ATTR("cpuset.effective_cpus", cpus_show),
-    TEXT("cpuset.mems", "0\n"),
-    PSEUDO_END,
-};
-
-static const struct pseudo_desc v1_memory_rows[] = {
-    ATTR("cgroup.procs", procs_show),
-    ATTR("memory.limit_in_bytes", memory_max_show),
-    ATTR("memory.stat", memory_stat_v1_show),
-    ATTR("memory.usage_in_bytes", memory_current_show),
-    PSEUDO_END,
-};
-
-static const struct pseudo_desc v1_pids_rows[] = {
-    ATTR("cgroup.procs", procs_show),
-    ATTR("pids.current", pids_current_show),
-    ATTR("pids.max", pids_max_show),
-    PSEUDO_END,
-};
-
-static const struct pseudo_desc v1_rows[] = {
-    PSEUDO_LINK("cpu", "cpu,cpuacct"),
-    PSEUDO_DIR("cpu,cpuacct", 0555, v1_cpu_rows),
-    PSEUDO_LINK("cpuacct", "cpu,cpuacct"),
-    PSEUDO_DIR("cpuset", 0555, v1_cpuset_rows),
-    PSEUDO_DIR("memory", 0555, v1_memory_rows),
-    PSEUDO_DIR("pids", 0555, v1_pids_rows),
-    PSEUDO_END,
-};
-
-static const struct pseudo_desc v2_root = {.mode = S_IFDIR | 0555, .children = v2_rows, .ino = 1},
-                                v1_root = {.mode = S_IFDIR | 0555, .children = v1_rows, .ino = 1};
-
-int cgroupfs_create(struct kernel *k, bool v2, struct super_block **out)
+int cgroupfs_create(struct kernel *k, struct super_block **out)
 {
-    return pseudofs_create(k, v2 ? "cgroup2" : "cgroup", v2 ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC,
-                           v2 ? &v2_root : &v1_root, out);
+    return pseudofs_create(k, "cgroup2", CGROUP2_SUPER_MAGIC, &root_dir, out);
 }

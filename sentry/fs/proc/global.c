@@ -34,6 +34,17 @@ int proc_devices(struct seq *s, const struct pseudo_node *n, const struct vfs_ca
     return 0;
 }
 
+/* Hierarchy 0 throughout: what a system with cgroup version 2 shows. */
+int proc_cgroups(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    static const char *const controllers[] = {"cpuset", "cpu", "cpuacct", "memory", "pids"};
+
+    seq_puts(s, "#subsys_name\thierarchy\tnum_cgroups\tenabled\n");
+    for (size_t i = 0; i < ARRAY_SIZE(controllers); i++)
+        seq_printf(s, "%s\t0\t1\t1\n", controllers[i]);
+    return 0;
+}
+
 int proc_misc(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
     return 0;

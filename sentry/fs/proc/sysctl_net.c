@@ -1,12 +1,70 @@
 /* /proc/sys/net, as far as programs read it. */
 #include "sentry/fs/proc/sysctl.h"
 
+#include "sentry/socket/net.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+/* Settings that the socket layer keeps itself: up to two numbers in struct net. */
+struct net_setting {
+    int nr, min, max;
+    size_t at[2];
+};
+
+static atomic_int *setting(const struct pseudo_node *n, int i)
+{
+    const struct net_setting *set = n->desc->arg;
+
+    return (atomic_int *)((char *)n->k->net + set->at[i]);
+}
+
+static int setting_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    const struct net_setting *set = n->desc->arg;
+
+    for (int i = 0; i < set->nr; i++)
+        seq_printf(s, "%s%d", i ? "\t" : "", atomic_load(setting(n, i)));
+    seq_putc(s, '\n');
+    return 0;
+}
+
+static ssize_t setting_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
+{
+    const struct net_setting *set = n->desc->arg;
+    int64_t values[2];
+    int nr = sysctl_parse(buf, values, set->nr);
+
+    if (nr != set->nr)
+        return -EINVAL;
+    for (int i = 0; i < nr; i++)
+        if (values[i] < set->min || values[i] > set->max || (i && values[i] < values[i - 1]))
+            return -EINVAL;
+    for (int i = 0; i < nr; i++)
+        atomic_store(setting(n, i), (int)values[i]);
+    return len;
+}
+
+#define NET_SETTING(name_, min_, max_, nr_, ...)                                                                            \
+    {                                                                                                                       \
+        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = setting_show, .write = setting_write, \
+        .arg = &(const struct net_setting)                                                                                  \
+        {                                                                                                                   \
+            .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                                \
+        }                                                                                                                   \
+    }
+
 static const struct pseudo_desc core_rows[] = {
-    SYSCTL_INT("message_burst", 10, 0, INT32_MAX),        SYSCTL_INT("message_cost", 5, 0, INT32_MAX),
-    SYSCTL_INT("netdev_max_backlog", 1000, 0, INT32_MAX), SYSCTL_INT("optmem_max", 131072, 0, INT32_MAX),
-    SYSCTL_INT("rmem_default", 212992, 2048, INT32_MAX),  SYSCTL_INT("rmem_max", 212992, 2048, INT32_MAX),
-    SYSCTL_INT("somaxconn", 4096, 0, INT32_MAX),          SYSCTL_INT("wmem_default", 212992, 2048, INT32_MAX),
-    SYSCTL_INT("wmem_max", 212992, 2048, INT32_MAX),      PSEUDO_END,
+    SYSCTL_INT("message_burst", 10, 0, INT32_MAX),
+    SYSCTL_INT("message_cost", 5, 0, INT32_MAX),
+    SYSCTL_INT("netdev_max_backlog", 1000, 0, INT32_MAX),
+    SYSCTL_INT("optmem_max", 131072, 0, INT32_MAX),
+    SYSCTL_INT("rmem_default", 212992, 2048, INT32_MAX),
+    SYSCTL_INT("rmem_max", 212992, 2048, INT32_MAX),
+    NET_SETTING("somaxconn", 0, INT32_MAX, 1, offsetof(struct net, somaxconn)),
+    SYSCTL_INT("wmem_default", 212992, 2048, INT32_MAX),
+    SYSCTL_INT("wmem_max", 212992, 2048, INT32_MAX),
+    PSEUDO_END,
 };
 
 static const struct pseudo_desc ipv4_conf_if_rows[] = {
@@ -29,10 +87,10 @@ static const struct pseudo_desc ipv4_rows[] = {
     SYSCTL_BOOL("icmp_echo_ignore_broadcasts", 1),
     SYSCTL_INT("ip_default_ttl", 64, 1, 255),
     SYSCTL_BOOL("ip_forward", 0),
-    SYSCTL_NUMBERS("ip_local_port_range", 1, 65535, 2, 32768, 60999),
+    NET_SETTING("ip_local_port_range", 1, 65535, 2, offsetof(struct net, port_min), offsetof(struct net, port_max)),
     SYSCTL_TEXT("ip_local_reserved_ports", "\n"),
     SYSCTL_BOOL("ip_nonlocal_bind", 0),
-    SYSCTL_INT("ip_unprivileged_port_start", 1024, 0, 65535),
+    NET_SETTING("ip_unprivileged_port_start", 0, 65535, 1, offsetof(struct net, unprivileged_port)),
     SYSCTL_NUMBERS("ping_group_range", 0, INT32_MAX, 2, 1, 0),
     SYSCTL_TEXT("tcp_allowed_congestion_control", "reno cubic\n"),
     SYSCTL_TEXT("tcp_available_congestion_control", "reno cubic\n"),
@@ -93,7 +151,7 @@ static const struct pseudo_desc ipv6_rows[] = {
 };
 
 static const struct pseudo_desc unix_rows[] = {
-    SYSCTL_INT("max_dgram_qlen", 10, 0, INT32_MAX),
+    NET_SETTING("max_dgram_qlen", 0, INT32_MAX, 1, offsetof(struct net, unix_max_dgram)),
     PSEUDO_END,
 };
 

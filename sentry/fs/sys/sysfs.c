@@ -7,6 +7,7 @@
 #include "lib/memfile.h"
 #include "sentry/fs/pseudofs.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/net.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -152,12 +153,25 @@ static const struct pseudo_desc devices_system_rows[] = {
 
 /* The loopback interface. */
 
+/* What is sent on lo is received on it. */
+static int lo_bytes_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    seq_printf(s, "%llu\n", (unsigned long long)atomic_load(&n->k->net->lo_bytes));
+    return 0;
+}
+
+static int lo_packets_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    seq_printf(s, "%llu\n", (unsigned long long)atomic_load(&n->k->net->lo_packets));
+    return 0;
+}
+
 static const struct pseudo_desc lo_statistics_rows[] = {
-    TEXT("collisions", "0\n"), TEXT("rx_bytes", "0\n"),
-    TEXT("rx_dropped", "0\n"), TEXT("rx_errors", "0\n"),
-    TEXT("rx_packets", "0\n"), TEXT("tx_bytes", "0\n"),
-    TEXT("tx_dropped", "0\n"), TEXT("tx_errors", "0\n"),
-    TEXT("tx_packets", "0\n"), PSEUDO_END,
+    TEXT("collisions", "0\n"),           ATTR("rx_bytes", lo_bytes_show),
+    TEXT("rx_dropped", "0\n"),           TEXT("rx_errors", "0\n"),
+    ATTR("rx_packets", lo_packets_show), ATTR("tx_bytes", lo_bytes_show),
+    TEXT("tx_dropped", "0\n"),           TEXT("tx_errors", "0\n"),
+    ATTR("tx_packets", lo_packets_show), PSEUDO_END,
 };
 
 static const struct pseudo_desc lo_rows[] = {
