@@ -95,7 +95,7 @@ class Bundle:
             except subprocess.TimeoutExpired:
                 pass
 
-        p = subprocess.Popen(runtime + ["run", "-b", self.dir, cid], stdin=subprocess.DEVNULL, stdout=out,
+        p = subprocess.Popen(runtime + ["run", "--bundle", self.dir, cid], stdin=subprocess.DEVNULL, stdout=out,
                              stderr=subprocess.STDOUT, start_new_session=True)
         try:
             return p.wait(timeout)
