@@ -220,8 +220,8 @@ static int open_below(struct inode *inode, int dir_fd, const char *name, enum ho
 }
 
 /*
- * A pinned O_PATH descriptor of a directory's descendant may need its ancestors' first. The chain from the nearest ancestor that
- * has one down to `inode` is opened from the top, each pinned only while the next is opened.
+ * A pinned O_PATH descriptor of a directory's descendant may need its ancestors' first. The chain from the nearest ancestor
+ * that has one down to `inode` is opened from the top, each pinned only while the next is opened.
  */
 static int open_from_ancestor(struct inode *inode, enum host_fd_kind kind)
 {
@@ -275,6 +275,21 @@ static int open_from_ancestor(struct inode *inode, enum host_fd_kind kind)
     return fd;
 }
 
+/* An unlinked file that is open for writing can be opened again for reading (through /proc/PID/fd): by the same description. */
+static int read_through_writer(struct inode *inode)
+{
+    int writer = pin_cached(hostfs_sb(inode->sb), hostfs_i(inode), HOST_FD_WRITE), fd = -ENOENT;
+
+    if (writer < 0)
+        return -ENOENT;
+    if ((fcntl(writer, F_GETFL) & O_ACCMODE) == O_RDWR) {
+        fd = fcntl(writer, F_DUPFD_CLOEXEC, 0);
+        fd = fd < 0 ? -errno : install(inode, HOST_FD_READ, fd);
+    }
+    hostfs_put_fd(inode, HOST_FD_WRITE);
+    return fd;
+}
+
 int hostfs_get_fd(struct inode *inode, enum host_fd_kind kind)
 {
     int fd = pin_cached(hostfs_sb(inode->sb), hostfs_i(inode), kind);
@@ -288,7 +303,8 @@ int hostfs_get_fd(struct inode *inode, enum host_fd_kind kind)
         hostfs_put_fd(inode, HOST_FD_PATH);
         return fd < 0 ? fd : install(inode, kind, fd);
     }
-    return open_from_ancestor(inode, kind);
+    fd = open_from_ancestor(inode, kind);
+    return fd == -ENOENT && kind == HOST_FD_READ ? read_through_writer(inode) : fd;
 }
 
 void hostfs_prepare_unlink(struct inode *dir, struct dentry *d)
