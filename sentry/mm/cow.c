@@ -44,6 +44,7 @@ static int unprotect_around(struct mm *mm, const struct mm_fault_in *in)
             break;
         high += PAGE;
     }
+    mm_hot_note(mm, in->addr);
     mm_batch_init(&b, mm);
     mm_batch_protect(&b, low, high, mm_vma_prot(in->vma, true));
     r = mm_batch_finish(&b, true);
@@ -142,6 +143,8 @@ static int copy_for_write(struct mm *mm, const struct mm_fault_in *in)
     struct mm_batch b;
     int r;
 
+    if (ptab_get(&mm->pt, in->addr) & PTE_ANON)
+        mm_hot_note(mm, in->addr);
     choose_copies(mm, in, &start, &end);
     r = memfile_alloc(mm->s->mf, end - start, MEMFILE_OVERWRITE, &off);
     if (r < 0)
@@ -163,7 +166,7 @@ static int copy_for_write(struct mm *mm, const struct mm_fault_in *in)
     if (mapped) {
         mm_batch_init(&b, mm);
         mm_batch_map(&b, start, end, mm->s->mf_fd, off, mm_vma_prot(v, true), true);
-        r = mm_batch_finish(&b, true);
+        r = mm_batch_finish_fresh(mm, v, &b);
         if (r < 0)
             goto fail;
     }

@@ -11,6 +11,7 @@
 #define STACK_RND_BITS 22 /* pages: 16 GiB */
 #define BRK_RND        (32ULL << 20)
 #define MIN_STACK_GAP  (128ULL << 20)
+#define MAX_DATA_COPY  (16 * PAGE)
 
 void mm_plan_exec(struct mm *mm, uint64_t stack_limit, bool randomize, struct mm_exec_layout *out)
 {
@@ -70,8 +71,20 @@ static void touch(struct mm *mm, uint64_t addr, unsigned int access)
 {
     struct mm_fault_in in = {.vma = vma_at(mm, addr), .addr = page_down(addr), .access = access};
 
-    if (in.vma && (in.vma->flags & access))
+    if (in.vma && (in.vma->flags & access) && !(ptab_get(&mm->pt, in.addr) & PTE_PRESENT))
         mm_fault_page(mm, &in); /* only saves a fault: the guest's own will tell what is wrong */
+}
+
+/* The program's segments, and the interpreter's: all of them will be touched. */
+static void touch_segments(struct mm *mm)
+{
+    for (struct vma *v = vma_first(mm); v; v = vma_next(v)) {
+        if (!(v->flags & VM_DENYWRITE) || !(v->flags & VM_PROT))
+            continue;
+        if ((v->flags & VM_WRITE) && vma_len(v) <= MAX_DATA_COPY)
+            touch(mm, v->start, VM_WRITE);
+        touch(mm, v->start, VM_READ);
+    }
 }
 
 int mm_finish_load(struct mm *mm, uint64_t ip, uint64_t sp)
@@ -79,9 +92,11 @@ int mm_finish_load(struct mm *mm, uint64_t ip, uint64_t sp)
     int r;
 
     mm_wrlock(mm);
+    touch_segments(mm);
     touch(mm, ip, VM_EXEC);
     touch(mm, sp, VM_WRITE);
     mm->loading = false;
+    mm->nr_fresh = 0;
     r = mm_map_present(mm, 0, mm_task_size(mm));
     mm_wrunlock(mm);
     return r;

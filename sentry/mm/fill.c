@@ -88,7 +88,7 @@ static int fill_anon(struct mm *mm, const struct mm_fault_in *in)
         bool populate = in->populate || end - start <= POPULATE_TINY * PAGE || in->addr == v->next_fault;
         mm_batch_init(&b, mm);
         mm_batch_map(&b, start, end, mm->s->mf_fd, off, mm_vma_prot(v, true), populate);
-        r = mm_batch_finish(&b, true);
+        r = mm_batch_finish_fresh(mm, v, &b);
     }
     if (r < 0) {
         memfile_put(mm->s->mf, off, end - start);
@@ -180,7 +180,7 @@ static int fill_file(struct mm *mm, const struct mm_fault_in *in)
         start = in->addr;
     used = batch_extent(&b, v, in->addr, end - in->addr, &ext, writable);
     if (mapped) {
-        r = mm_batch_finish(&b, true);
+        r = mm_batch_finish_fresh(mm, v, &b);
         if (r < 0) {
             if (ext.mf)
                 memfile_put(ext.mf, ext.offset, used);

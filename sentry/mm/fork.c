@@ -8,6 +8,7 @@
 #include "sentry/mm/mm_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static int copy_vma_file(struct mm *child, struct vma_file *vf, struct vma_file **out)
 {
@@ -48,19 +49,71 @@ static int copy_vma(struct mm *child, const struct vma *v, struct vma **out)
     return 0;
 }
 
-/* Gives the child the pages of one vma, and write-protects the parent's where they are now shared. */
+void mm_hot_note(struct mm *mm, uint64_t addr)
+{
+    for (unsigned int i = 0; i < MM_HOT; i++)
+        if (mm->hot[i] == addr)
+            return;
+    mm->hot[mm->nr_hot++ % MM_HOT] = addr;
+}
+
+/* The first hot page in [start, end), or `end`. */
+static uint64_t next_hot(const struct mm *mm, uint64_t start, uint64_t end)
+{
+    for (unsigned int i = 0; i < MM_HOT; i++)
+        if (mm->hot[i] >= start && mm->hot[i] < end)
+            end = mm->hot[i];
+    return end;
+}
+
+/* Shares a run of pages; the parent may not write private ones any more. Blocks in the child are reserved. */
+static void share_run(struct mm *mm, struct mm *child, const struct vma *v, const struct pte_run *run, struct mm_batch *b)
+{
+    if (!(run->pte & PTE_FILE))
+        memfile_get(mm->s->mf, run->pte & PTE_FRAME, run->end - run->start);
+    ptab_set_run(&child->pt, run->start, run->end, run->pte & ~(pte_t)(PTE_MAPPED | PTE_WRITE));
+    if ((run->pte & PTE_WRITE) && !(v->flags & VM_SHARED)) {
+        mm_batch_protect(b, run->start, run->end, mm_vma_prot(v, false));
+        ptab_change(&mm->pt, run->start, run->end, PTE_WRITE, 0);
+    }
+}
+
+/* Gives the child a copy of a page of its own; the parent's stays as it is. */
+static int copy_now(struct mm *mm, struct mm *child, uint64_t addr, pte_t pte)
+{
+    uint64_t off;
+    int r = memfile_alloc(mm->s->mf, PAGE, MEMFILE_OVERWRITE, &off);
+
+    if (r < 0)
+        return r;
+    memcpy(mm->s->mf_base + off, mm_frame_ptr(mm, pte), PAGE);
+    ptab_set_run(&child->pt, addr, addr + PAGE, off | PTE_PRESENT | PTE_ANON);
+    return 0;
+}
+
+/*
+ * Gives the child the pages of one vma. Pages that both sides wrote after earlier forks are copied at once: that costs a
+ * microsecond, and a fault on either side several. Only for processes of one thread: another one might be writing.
+ */
 static int copy_entries(struct mm *mm, struct mm *child, const struct vma *v, struct mm_batch *b)
 {
+    bool hot = mm->nr_hot && !(v->flags & VM_SHARED) && ref_read(&mm->ref) == 1;
     struct pte_run run;
 
     for (uint64_t at = v->start; at < v->end && ptab_next_run(&mm->pt, at, v->end, &run); at = run.end) {
         if (ptab_reserve(&child->pt, run.start, run.end) < 0)
             return -ENOMEM;
-        if (!(run.pte & PTE_FILE))
-            memfile_get(mm->s->mf, run.pte & PTE_FRAME, run.end - run.start);
-        ptab_set_run(&child->pt, run.start, run.end, run.pte & ~(pte_t)(PTE_MAPPED | PTE_WRITE));
-        if ((run.pte & PTE_WRITE) && !(v->flags & VM_SHARED))
-            mm_batch_protect(b, run.start, run.end, mm_vma_prot(v, false));
+        if (hot && (run.pte & PTE_ANON) && (run.pte & PTE_WRITE)) {
+            uint64_t first = next_hot(mm, run.start, run.end);
+            if (first == run.start) {
+                run.end = first + PAGE;
+                if (copy_now(mm, child, first, run.pte) == 0)
+                    continue;
+            } else {
+                run.end = first;
+            }
+        }
+        share_run(mm, child, v, &run, b);
     }
     return 0;
 }
@@ -82,14 +135,6 @@ static int copy_all(struct mm *mm, struct mm *child, struct mm_batch *b)
     return 0;
 }
 
-/* After the platform has been told: no private page of the parent is writable where the child has it too. */
-static void note_protected(struct mm *mm)
-{
-    for (struct vma *v = vma_first(mm); v; v = vma_next(v))
-        if (!(v->flags & (VM_DONTCOPY | VM_WIPEONFORK | VM_SHARED)))
-            ptab_change(&mm->pt, v->start, v->end, PTE_WRITE, 0);
-}
-
 int mm_fork(struct mm *mm, struct mm **out)
 {
     struct mm_batch b;
@@ -102,6 +147,8 @@ int mm_fork(struct mm *mm, struct mm **out)
     mm_wrlock(child);
     child->mmap_base = mm->mmap_base;
     child->layout = mm->layout;
+    memcpy(child->hot, mm->hot, sizeof(child->hot));
+    child->nr_hot = mm->nr_hot;
     atomic_store(&child->stack_limit, atomic_load(&mm->stack_limit));
     if (mm->exe && inode_deny_write(mm->exe->inode) == 0)
         child->exe = file_get(mm->exe);
@@ -109,10 +156,9 @@ int mm_fork(struct mm *mm, struct mm **out)
     r = mm->broken ? -ENOMEM : copy_all(mm, child, &b);
     /* Whatever came of it, the parent's pages may have gained references: protect them before anyone goes on. */
     if (mm_batch_finish(&b, false) < 0) {
-        if (mm_platform_reset(mm) < 0)
+        if (mm_platform_reset(mm) < 0) /* what was not protected is not mapped any more */
             r = -ENOMEM;
     }
-    note_protected(mm);
     if (r == 0)
         r = mm_map_present(child, 0, mm_task_size(child));
     for (struct vma *v = vma_first(mm); v; v = vma_next(v))

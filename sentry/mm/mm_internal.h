@@ -29,6 +29,8 @@
 #define PAGE          GUEST_PAGE_SIZE
 #define MAX_MAP_COUNT 65530
 #define STACK_GUARD   (256 * PAGE)
+#define MM_FRESH      8
+#define MM_HOT        16 /* a power of two */
 
 static inline uint64_t page_down(uint64_t a)
 {
@@ -67,7 +69,11 @@ struct mm {
     uint64_t mmap_base;                                                      /* mappings are placed below it */
     uint64_t total_vm, total_vm_peak, data_vm, stack_vm, exec_vm, locked_vm; /* bytes */
     uint64_t rss_peak;                                                       /* pages */
-    uint32_t def_flags;                                                      /* VM_LOCKED: mlockall(MCL_FUTURE) */
+    uint64_t fresh[MM_FRESH]; /* starts of program segments that nobody has touched yet, see fresh.c */
+    unsigned int nr_fresh;
+    uint64_t hot[MM_HOT]; /* pages that were copied after a fork: the next fork copies them at once, see fork.c */
+    unsigned int nr_hot;
+    uint32_t def_flags; /* VM_LOCKED: mlockall(MCL_FUTURE) */
     atomic_ullong minor_faults;
     struct mm_layout layout;
     struct file *exe;          /* counted; its inode denies writes */
@@ -160,6 +166,17 @@ int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end, bool write_o
 /* fill.c and cow.c, the two halves of a fault; see there. */
 int must_check mm_fill(struct mm *mm, const struct mm_fault_in *in);
 int must_check mm_make_writable(struct mm *mm, const struct mm_fault_in *in);
+
+/* fresh.c */
+void mm_fresh_note(struct mm *mm, uint64_t start);
+/*
+ * mm_batch_finish() of mappings, with the segments noted taken along, but for those of `not_this`: 0, or -errno with nothing
+ * entered.
+ */
+int must_check mm_batch_finish_fresh(struct mm *mm, const struct vma *not_this, struct mm_batch *b);
+
+/* fork.c: a page was written that a fork had shared. */
+void mm_hot_note(struct mm *mm, uint64_t addr);
 
 /* zap.c */
 

@@ -305,6 +305,8 @@ static int64_t map_locked(struct mm *mm, const struct mm_limits *lim, struct map
     }
     vma_link(mm, v);
     vma_merge(mm, v);
+    if (q->file && (q->vm_flags & VM_DENYWRITE))
+        mm_fresh_note(mm, q->addr);
     if ((q->vm_flags & VM_LOCKED_MASK) == VM_LOCKED || (q->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
         mm_populate_locked(mm, q->addr, q->addr + q->len, false); /* as far as it goes */
     return (int64_t)q->addr;
