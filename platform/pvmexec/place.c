@@ -47,8 +47,20 @@ static void look_at_cpus(struct place *s)
     /* Of a thread that is never pinned by us. */
     if (sched_getaffinity(s->free_pid, sizeof(set), &set) < 0)
         return;
+    mutex_lock(&s->mask_lock);
     s->mask = set;
+    mutex_unlock(&s->mask_lock);
     atomic_store_explicit(&s->cpus, CPU_COUNT(&set), memory_order_relaxed);
+}
+
+static cpu_set_t mask_of(struct place *s)
+{
+    cpu_set_t set;
+
+    mutex_lock(&s->mask_lock);
+    set = s->mask;
+    mutex_unlock(&s->mask_lock);
+    return set;
 }
 
 void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid)
@@ -58,6 +70,7 @@ void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid)
 
     s->crowded = crowded;
     s->free_pid = free_pid;
+    mutex_init(&s->mask_lock);
     atomic_init(&s->home, -1);
     look_at_cpus(s);
     /* How fast the clock ticks and how long a pause is; a tenth of a millisecond's look is exact enough. */
@@ -96,19 +109,24 @@ static bool pin(pid_t tid, int cpu)
 static void unpin(struct stub_context *ctx)
 {
     struct place *s = place_of(ctx);
+    cpu_set_t mask;
 
     if (ctx->pinned_cpu < 0)
         return;
-    sched_setaffinity(0, sizeof(s->mask), &s->mask);
+    mask = mask_of(s);
+    sched_setaffinity(0, sizeof(mask), &mask);
     place_unpin_thread(s, ctx->thread);
     ctx->pinned_cpu = -1;
 }
 
 void place_unpin_thread(struct place *s, struct stub_thread *t)
 {
+    cpu_set_t mask;
+
     if (!t || t->pinned_cpu < 0)
         return;
-    sched_setaffinity(t->tid, sizeof(s->mask), &s->mask);
+    mask = mask_of(s);
+    sched_setaffinity(t->tid, sizeof(mask), &mask);
     t->pinned_cpu = -1;
 }
 
@@ -137,10 +155,11 @@ static int pairs_on(struct place *s, int cpu)
 
 static int least_loaded(struct place *s, int preferred)
 {
+    cpu_set_t mask = mask_of(s);
     int best = preferred;
 
     for (int cpu = 0; cpu < PLACE_CPUS; cpu++)
-        if (CPU_ISSET(cpu, &s->mask) && pairs_on(s, cpu) < pairs_on(s, best))
+        if (CPU_ISSET(cpu, &mask) && pairs_on(s, cpu) < pairs_on(s, best))
             best = cpu;
     return best;
 }

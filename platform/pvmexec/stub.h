@@ -86,9 +86,10 @@ int must_check zygote_take(struct stub_platform *p, struct stub_process *out);
 enum place_kind { PLACE_FREE, PLACE_SPIN, PLACE_SHARED };
 
 struct place {
-    atomic_int load;         /* CPUs wanted: one for every context that is awake and one more if it hands over by spinning */
-    atomic_int cpus;         /* in the sandbox's affinity mask, when last looked */
-    cpu_set_t mask;          /* that mask; a torn read of a changing one does no lasting harm */
+    atomic_int load; /* CPUs wanted: one for every context that is awake and one more if it hands over by spinning */
+    atomic_int cpus; /* in the sandbox's affinity mask, when last looked */
+    struct mutex mask_lock;
+    cpu_set_t mask GUARDED_BY(mask_lock);
     pid_t free_pid;          /* a process with that mask */
     atomic_llong next_look;  /* when to look again, CLOCK_MONOTONIC_COARSE ns */
     atomic_uint *crowded;    /* in the globals page: load exceeds the CPUs */
