@@ -38,7 +38,7 @@ int vfs_getattr(const struct path *p, unsigned int mask, struct statx *out)
     out->stx_mtime = statx_time(ts_load(&inode->mtime));
     out->stx_ctime = statx_time(ts_load(&inode->ctime));
     out->stx_btime = statx_time(ts_load(&inode->btime));
-    if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
+    if (S_ISCHR(inode_mode(inode)) || S_ISBLK(inode_mode(inode))) {
         out->stx_rdev_major = major(inode->rdev);
         out->stx_rdev_minor = minor(inode->rdev);
     }
@@ -118,9 +118,9 @@ int vfs_truncate(const struct vfs_caller *c, const struct path *p, loff_t size)
 
     if (size < 0)
         return -EINVAL;
-    if (S_ISDIR(inode->mode))
+    if (S_ISDIR(inode_mode(inode)))
         return -EISDIR;
-    if (!S_ISREG(inode->mode))
+    if (!S_ISREG(inode_mode(inode)))
         return -EINVAL;
     int err = mount_want_write(p->mnt);
     if (err == 0)
@@ -138,7 +138,7 @@ int vfs_truncate(const struct vfs_caller *c, const struct path *p, loff_t size)
 
 int vfs_ftruncate(const struct vfs_caller *c, struct file *f, loff_t size)
 {
-    if (size < 0 || !S_ISREG(f->inode->mode) || !(f->mode & FMODE_WRITE))
+    if (size < 0 || !S_ISREG(inode_mode(f->inode)) || !(f->mode & FMODE_WRITE))
         return -EINVAL;
     return do_truncate(c, f->path.dentry, size);
 }
@@ -196,7 +196,7 @@ int vfs_statfs(const struct path *p, struct statfs *out)
 ssize_t vfs_readlink(const struct vfs_caller *c, const struct path *p, char *buf, size_t len)
 {
     struct inode *inode = p->dentry->inode;
-    if (!S_ISLNK(inode->mode) || !inode->ops->readlink)
+    if (!S_ISLNK(inode_mode(inode)) || !inode->ops->readlink)
         return -EINVAL;
     ssize_t n = inode->ops->readlink(inode, c, buf, len);
     if (n >= 0)

@@ -100,7 +100,7 @@ static void hash_insert(struct dcache *dc, struct dentry *d) REQUIRES(&dc->lock)
     struct dentry **b = &dc->buckets[d->hash & dc->mask];
     d->hash_next = *b;
     *b = d;
-    d->hashed = true;
+    __atomic_store_n(&d->hashed, true, __ATOMIC_RELAXED);
     dc->nr_hashed++;
 }
 
@@ -113,7 +113,7 @@ static void hash_remove(struct dcache *dc, struct dentry *d) REQUIRES(&dc->lock)
         p = &(*p)->hash_next;
     *p = d->hash_next;
     d->hash_next = NULL;
-    d->hashed = false;
+    __atomic_store_n(&d->hashed, false, __ATOMIC_RELAXED);
     dc->nr_hashed--;
 }
 

@@ -235,14 +235,14 @@ void notify_dentry_slow(struct dentry *d, uint32_t mask)
 
     if (!inode)
         return;
-    if (S_ISDIR(inode->mode))
+    if (S_ISDIR(inode_mode(inode)))
         mask |= IN_ISDIR;
     if (d->sb->flags & SB_KERNEL)
         return;
     struct dentry *parent = dentry_get_parent(d);
     if (parent != d && parent->inode && marks_of(parent->inode, false)) {
         dentry_copy_name(d, name, sizeof(name));
-        notify_inode_slow(parent->inode, mask, 0, name, !d->hashed);
+        notify_inode_slow(parent->inode, mask, 0, name, !__atomic_load_n(&d->hashed, __ATOMIC_RELAXED));
     }
     dentry_put(parent);
     notify_inode_slow(inode, mask, 0, NULL, false);

@@ -1,5 +1,6 @@
 /* The mount tree: look-up, attaching, detaching, namespaces. Binding, moving and pivoting are in mount_ops.c. */
 #include "vfs/mount_internal.h"
+#include "vfs/inode_internal.h"
 
 #include "vfs/dcache.h"
 #include "vfs/inotify.h"
@@ -211,7 +212,7 @@ void mount_dispose(struct list_head *dead)
 
 static int check_mountpoint(struct dentry *root, const struct path *at)
 {
-    if (!at->mnt || S_ISDIR(root->inode->mode) != S_ISDIR(at->dentry->inode->mode))
+    if (!at->mnt || S_ISDIR(inode_mode(root->inode)) != S_ISDIR(inode_mode(at->dentry->inode)))
         return -ENOTDIR;
     return at->dentry->hashed || at->dentry->parent == at->dentry ? 0 : -ENOENT;
 }

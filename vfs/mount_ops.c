@@ -1,5 +1,6 @@
 /* mount(2)'s other operations: bind, remount, move, propagation types, pivot_root, and copying a namespace. */
 #include "vfs/mount_internal.h"
+#include "vfs/inode_internal.h"
 
 #include "vfs/dcache.h"
 #include "vfs/fs_struct.h"
@@ -72,7 +73,7 @@ struct mount *mount_clone_tree(struct mount *m, struct dentry *root, bool all)
 
 int mount_bind(const struct path *from, const struct path *at, bool recursive, unsigned long flags)
 {
-    if (!from->mnt || !at->mnt || S_ISDIR(from->dentry->inode->mode) != S_ISDIR(at->dentry->inode->mode))
+    if (!from->mnt || !at->mnt || S_ISDIR(inode_mode(from->dentry->inode)) != S_ISDIR(inode_mode(at->dentry->inode)))
         return -ENOTDIR;
     int err = 0;
     mutex_lock(&mount_lock);
@@ -114,7 +115,7 @@ int mount_move(const struct path *from, const struct path *to)
 
     if (!m || !to->mnt || from->dentry != m->root)
         return -EINVAL;
-    if (S_ISDIR(from->dentry->inode->mode) != S_ISDIR(to->dentry->inode->mode))
+    if (S_ISDIR(inode_mode(from->dentry->inode)) != S_ISDIR(inode_mode(to->dentry->inode)))
         return -EINVAL;
     mutex_lock(&mount_lock);
     if (!m->ns || m->ns != to->mnt->ns || !m->parent || m->parent->peer_group != 0)

@@ -141,7 +141,7 @@ int vfs_open_path(const struct vfs_caller *c, const struct path *p, int flags, s
     *out = NULL;
     if (flags & O_PATH)
         return open_path_only(p, flags, out);
-    if (flags & O_DIRECTORY && !S_ISDIR(p->dentry->inode->mode))
+    if (flags & O_DIRECTORY && !S_ISDIR(inode_mode(p->dentry->inode)))
         return -ENOTDIR;
     int err = may_open(c, p, flags);
     return err < 0 ? err : open_checked(c, p, flags, out);
@@ -152,9 +152,9 @@ int vfs_open_exec(const struct vfs_caller *c, const struct path *p, struct file 
     struct inode *inode = p->dentry->inode;
 
     *out = NULL;
-    if (S_ISLNK(inode->mode)) /* execveat(AT_SYMLINK_NOFOLLOW) */
+    if (S_ISLNK(inode_mode(inode))) /* execveat(AT_SYMLINK_NOFOLLOW) */
         return -ELOOP;
-    if (!S_ISREG(inode->mode) || (p->mnt && p->mnt->flags & MS_NOEXEC))
+    if (!S_ISREG(inode_mode(inode)) || (p->mnt && p->mnt->flags & MS_NOEXEC))
         return -EACCES;
     int err = inode_permission(inode, c->cred, MAY_EXEC);
     if (err == 0)
@@ -189,14 +189,15 @@ static int create_last(struct walk *w, mode_t mode) NO_THREAD_SAFETY_ANALYSIS
         err = may_create(dir, w->c->cred);
     if (err == 0)
         err = dir->ops->create ? dir->ops->create(dir, d, S_IFREG | (mode & ~fs_umask(w->c->fs)), w->c) : -EACCES;
-    if (err == 0)
+    if (err == 0) {
         dentry_add(d);
+        notify_name(dir, IN_CREATE, 0, d->name);
+    }
     mutex_unlock(&dir->lock);
     if (err < 0) {
         dentry_put(d);
         return err;
     }
-    notify_name(dir, IN_CREATE, 0, d->name);
     w->path.dentry = d;
     dentry_put(parent);
     return 0;
@@ -218,7 +219,7 @@ static int open_creating(struct walk *w, const struct open_how *how, bool *creat
             return err;
         struct inode *inode = dentry_inode(d);
         if (inode) {
-            bool link = S_ISLNK(inode->mode);
+            bool link = S_ISLNK(inode_mode(inode));
             if (how->flags & O_EXCL || (link && how->flags & O_NOFOLLOW)) {
                 dentry_put(d);
                 return how->flags & O_EXCL ? -EEXIST : -ELOOP;
@@ -239,7 +240,7 @@ static int open_tmpfile(struct walk *w, const struct open_how *how, struct file 
     struct inode *dir = w->path.dentry->inode;
     struct path p = {.mnt = w->path.mnt};
 
-    if (!S_ISDIR(dir->mode))
+    if (!S_ISDIR(inode_mode(dir)))
         return -ENOTDIR;
     if ((how->flags & O_ACCMODE) == O_RDONLY)
         return -EINVAL;
@@ -287,7 +288,7 @@ static int resolve_for_open(struct walk *w, const struct open_how *how, bool *cr
             return err;
     } while (err > 0);
 
-    mode_t mode = w->path.dentry->inode->mode;
+    mode_t mode = inode_mode(w->path.dentry->inode);
     if (must_dir && !S_ISDIR(mode) && !(how->flags & O_CREAT && !(how->flags & O_DIRECTORY)))
         return -ENOTDIR;
     if (how->flags & O_CREAT && S_ISDIR(mode))

@@ -63,7 +63,7 @@ bool inode_sticky_denies(const struct inode *dir, const struct inode *inode, con
 
 bool inode_dead(const struct inode *dir)
 {
-    return S_ISDIR(dir->mode) && atomic_load_explicit(&dir->nlink, memory_order_relaxed) == 0;
+    return S_ISDIR(inode_mode(dir)) && atomic_load_explicit(&dir->nlink, memory_order_relaxed) == 0;
 }
 
 int may_create(struct inode *dir, const struct cred *cred)
@@ -81,8 +81,8 @@ int may_delete(struct inode *dir, struct inode *victim, const struct cred *cred,
     if (inode_sticky_denies(dir, victim, cred))
         return -EPERM;
     if (want_dir)
-        return S_ISDIR(victim->mode) ? 0 : -ENOTDIR;
-    return S_ISDIR(victim->mode) ? -EISDIR : 0;
+        return S_ISDIR(inode_mode(victim)) ? 0 : -ENOTDIR;
+    return S_ISDIR(inode_mode(victim)) ? -EISDIR : 0;
 }
 
 /* The mode bits that a write or a chown takes away: set-user-ID, and set-group-ID if it can be executed. */
@@ -110,7 +110,7 @@ int setattr_prepare(struct inode *inode, struct iattr *attr, const struct cred *
         if (!inode_owner_or_capable(inode, cred))
             return -EPERM;
         gid_t group = attr->valid & ATTR_GID ? attr->gid : gid;
-        if (!S_ISDIR(inode->mode) || attr->mode & S_ISGID)
+        if (!S_ISDIR(inode_mode(inode)) || attr->mode & S_ISGID)
             if (!cred_in_group(cred, group) && !cred_has_cap(cred, CAP_FSETID))
                 attr->mode &= ~(mode_t)S_ISGID;
     }
@@ -125,7 +125,7 @@ int setattr_prepare(struct inode *inode, struct iattr *attr, const struct cred *
             return err;
     }
     /* A change of owner or size takes privileges off the file; chown(2), even by root for regular files. */
-    if (attr->valid & (ATTR_UID | ATTR_GID) && !S_ISDIR(inode->mode) && !(attr->valid & ATTR_MODE)) {
+    if (attr->valid & (ATTR_UID | ATTR_GID) && !S_ISDIR(inode_mode(inode)) && !(attr->valid & ATTR_MODE)) {
         mode_t mode = inode_mode(inode);
         mode_t kept = mode_without_setid(mode, inode, cred);
         if (kept != mode) {

@@ -1,5 +1,6 @@
 /* Opening what is not a file or directory of its filesystem: devices and FIFOs. */
 #include "vfs/fs_type.h"
+#include "vfs/inode_internal.h"
 #include "vfs/inode.h"
 
 #include <errno.h>
@@ -13,9 +14,9 @@ void fifo_open_register(int (*fn)(struct inode *inode, struct file *f, const str
 
 int special_open(struct inode *inode, struct file *f, const struct vfs_caller *c)
 {
-    if (S_ISFIFO(inode->mode))
+    if (S_ISFIFO(inode_mode(inode)))
         return fifo_opener ? fifo_opener(inode, f, c) : -ENXIO;
-    if (S_ISSOCK(inode->mode))
+    if (S_ISSOCK(inode_mode(inode)))
         return -ENXIO;
     return device_open(inode, f, c);
 }

@@ -224,7 +224,7 @@ static int hostfs_rename(struct inode *old_dir, struct dentry *od, struct inode 
         return err;
     if (replaces) {
         hostfs_finish_unlink(new_dir, nd);
-        if (!S_ISDIR(nd->inode->mode) && atomic_load(&nd->inode->nlink) > 0)
+        if (!S_ISDIR(inode_mode(nd->inode)) && atomic_load(&nd->inode->nlink) > 0)
             atomic_fetch_sub(&nd->inode->nlink, 1);
     } else if (nd->inode) {
         hostfs_drop_name(nd->inode, new_dir, nd->name);
