@@ -19,6 +19,13 @@ static bool exclusive(struct mm *mm, pte_t pte)
     return (pte & PTE_ANON) && memfile_exclusive(mm->s->mf, pte & PTE_FRAME);
 }
 
+/* A page is written that a fork had shared. */
+static void note_hot(struct mm *mm, uint64_t addr)
+{
+    if (mm->hot && mm->nr_since_fork++ < HOT_SOON)
+        hot_pages_note(mm->hot, addr);
+}
+
 /* The page is ours alone but write-protected since some fork: so, probably, are its neighbours. */
 static int unprotect_around(struct mm *mm, const struct mm_fault_in *in)
 {
@@ -44,7 +51,7 @@ static int unprotect_around(struct mm *mm, const struct mm_fault_in *in)
             break;
         high += PAGE;
     }
-    mm_hot_note(mm, in->addr);
+    note_hot(mm, in->addr);
     mm_batch_init(&b, mm);
     mm_batch_protect(&b, low, high, mm_vma_prot(in->vma, true));
     r = mm_batch_finish(&b, true);
@@ -144,7 +151,7 @@ static int copy_for_write(struct mm *mm, const struct mm_fault_in *in)
     int r;
 
     if (ptab_get(&mm->pt, in->addr) & PTE_ANON)
-        mm_hot_note(mm, in->addr);
+        note_hot(mm, in->addr);
     choose_copies(mm, in, &start, &end);
     r = memfile_alloc(mm->s->mf, end - start, MEMFILE_OVERWRITE, &off);
     if (r < 0)

@@ -49,23 +49,6 @@ static int copy_vma(struct mm *child, const struct vma *v, struct vma **out)
     return 0;
 }
 
-void mm_hot_note(struct mm *mm, uint64_t addr)
-{
-    for (unsigned int i = 0; i < MM_HOT; i++)
-        if (mm->hot[i] == addr)
-            return;
-    mm->hot[mm->nr_hot++ % MM_HOT] = addr;
-}
-
-/* The first hot page in [start, end), or `end`. */
-static uint64_t next_hot(const struct mm *mm, uint64_t start, uint64_t end)
-{
-    for (unsigned int i = 0; i < MM_HOT; i++)
-        if (mm->hot[i] >= start && mm->hot[i] < end)
-            end = mm->hot[i];
-    return end;
-}
-
 /* Shares a run of pages; the parent may not write private ones any more. Blocks in the child are reserved. */
 static void share_run(struct mm *mm, struct mm *child, const struct vma *v, const struct pte_run *run, struct mm_batch *b)
 {
@@ -97,14 +80,14 @@ static int copy_now(struct mm *mm, struct mm *child, uint64_t addr, pte_t pte)
  */
 static int copy_entries(struct mm *mm, struct mm *child, const struct vma *v, struct mm_batch *b)
 {
-    bool hot = mm->nr_hot && !(v->flags & VM_SHARED) && ref_read(&mm->ref) == 1;
+    bool hot = mm->hot && (v->flags & (VM_SHARED | VM_WRITE)) == VM_WRITE && ref_read(&mm->ref) == 1;
     struct pte_run run;
 
     for (uint64_t at = v->start; at < v->end && ptab_next_run(&mm->pt, at, v->end, &run); at = run.end) {
         if (ptab_reserve(&child->pt, run.start, run.end) < 0)
             return -ENOMEM;
-        if (hot && (run.pte & PTE_ANON) && (run.pte & PTE_WRITE)) {
-            uint64_t first = next_hot(mm, run.start, run.end);
+        if (hot && (run.pte & PTE_ANON)) {
+            uint64_t first = hot_pages_next(mm->hot, run.start, run.end);
             if (first == run.start) {
                 run.end = first + PAGE;
                 if (copy_now(mm, child, first, run.pte) == 0)
@@ -147,8 +130,10 @@ int mm_fork(struct mm *mm, struct mm **out)
     mm_wrlock(child);
     child->mmap_base = mm->mmap_base;
     child->layout = mm->layout;
-    memcpy(child->hot, mm->hot, sizeof(child->hot));
-    child->nr_hot = mm->nr_hot;
+    if (!mm->hot)
+        mm->hot = hot_pages_create();
+    child->hot = hot_pages_get(mm->hot);
+    mm->nr_since_fork = 0;
     atomic_store(&child->stack_limit, atomic_load(&mm->stack_limit));
     if (mm->exe && inode_deny_write(mm->exe->inode) == 0)
         child->exe = file_get(mm->exe);

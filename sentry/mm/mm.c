@@ -118,6 +118,7 @@ void mm_put(struct mm *mm)
         vma_remove(mm, v);
     mm_wrunlock(mm);
     put_exe(mm->exe);
+    hot_pages_put(mm->hot);
     rwlock_fini(&mm->lock);
     free(mm);
 }

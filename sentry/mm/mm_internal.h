@@ -19,6 +19,7 @@
 #include "lib/memfile.h"
 #include "lib/refcount.h"
 #include "sentry/mm/file_map.h"
+#include "sentry/mm/hot.h"
 #include "sentry/mm/mm.h"
 #include "sentry/mm/ptab.h"
 #include "sentry/mm/vma.h"
@@ -30,7 +31,6 @@
 #define MAX_MAP_COUNT 65530
 #define STACK_GUARD   (256 * PAGE)
 #define MM_FRESH      8
-#define MM_HOT        16 /* a power of two */
 
 static inline uint64_t page_down(uint64_t a)
 {
@@ -71,9 +71,9 @@ struct mm {
     uint64_t rss_peak;                                                       /* pages */
     uint64_t fresh[MM_FRESH]; /* starts of program segments that nobody has touched yet, see fresh.c */
     unsigned int nr_fresh;
-    uint64_t hot[MM_HOT]; /* pages that were copied after a fork: the next fork copies them at once, see fork.c */
-    unsigned int nr_hot;
-    uint32_t def_flags; /* VM_LOCKED: mlockall(MCL_FUTURE) */
+    struct hot_pages *hot;      /* what forks copy at once, shared with relatives; NULL before the first fork. See hot.h */
+    unsigned int nr_since_fork; /* pages that were written for the first time since the last fork */
+    uint32_t def_flags;         /* VM_LOCKED: mlockall(MCL_FUTURE) */
     atomic_ullong minor_faults;
     struct mm_layout layout;
     struct file *exe;          /* counted; its inode denies writes */
@@ -174,9 +174,6 @@ void mm_fresh_note(struct mm *mm, uint64_t start);
  * entered.
  */
 int must_check mm_batch_finish_fresh(struct mm *mm, const struct vma *not_this, struct mm_batch *b);
-
-/* fork.c: a page was written that a fork had shared. */
-void mm_hot_note(struct mm *mm, uint64_t addr);
 
 /* zap.c */
 
