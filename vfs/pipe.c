@@ -76,15 +76,10 @@ void pipe_consume(struct pipe *p, size_t n)
     }
 }
 
-/* What the callbacks of uio_with_iovec() work on, whose caller holds the lock. */
-struct bulk {
-    struct pipe *p;
-    bool packet;
-};
-
+/* Callbacks of uio_with_iovec(), whose caller holds the lock. */
 static ssize_t bulk_read(void *arg, const struct iovec *iov, int nr) NO_THREAD_SAFETY_ANALYSIS
 {
-    struct pipe *p = ((struct bulk *)arg)->p;
+    struct pipe *p = arg;
     ssize_t done = 0;
 
     for (int i = 0; i < nr; i++) {
@@ -144,7 +139,7 @@ static ssize_t pipe_read(struct file *f, const struct vfs_caller *c, struct uio 
         size_t bulk = uio->resid >= BULK ? readable_without_packets(p, uio->resid) : 0;
 
         if (bulk >= BULK)
-            r = uio_with_iovec(uio, true, bulk, bulk_read, &(struct bulk){.p = p});
+            r = uio_with_iovec(uio, true, bulk, bulk_read, p);
         else
             r = read_one(p, uio, &packet);
         if (r <= 0)
@@ -160,36 +155,51 @@ static ssize_t pipe_read(struct file *f, const struct vfs_caller *c, struct uio 
     return total ? total : r;
 }
 
+/* A write under way: the page being filled is pushed when it is full, or at the end. */
+struct filling {
+    struct pipe *p;
+    char *page;
+    unsigned int fill;
+    bool packet;
+};
+
+static void push_page(struct filling *fl) NO_THREAD_SAFETY_ANALYSIS /* fl->p->lock is held, as below */
+{
+    if (fl->fill)
+        pipe_push(fl->p, fl->page, fl->fill, fl->packet);
+    else if (fl->page)
+        pipe_put_page(fl->p, fl->page);
+    fl->page = NULL;
+    fl->fill = 0;
+}
+
+static size_t room_left(const struct filling *fl)
+{
+    return (size_t)(pipe_slots(fl->p) - (pipe_head(fl->p) - pipe_tail(fl->p))) * PIPE_PAGE - fl->fill;
+}
+
 static ssize_t bulk_write(void *arg, const struct iovec *iov, int nr) NO_THREAD_SAFETY_ANALYSIS
 {
-    struct bulk *bw = arg;
-    struct pipe *p = bw->p;
+    struct filling *fl = arg;
     ssize_t done = 0;
-    char *page = NULL;
-    unsigned int fill = 0;
 
     for (int i = 0; i < nr; i++) {
         const char *src = iov[i].iov_base;
         size_t left = iov[i].iov_len;
 
         while (left > 0) {
-            if (!page && (pipe_full(p) || !(page = pipe_get_page(p))))
+            if (!fl->page && (pipe_full(fl->p) || !(fl->page = pipe_get_page(fl->p))))
                 return done ? done : -ENOMEM;
-            size_t n = PIPE_PAGE - fill < left ? PIPE_PAGE - fill : left;
-            memcpy(page + fill, src, n);
+            size_t n = PIPE_PAGE - fl->fill < left ? PIPE_PAGE - fl->fill : left;
+            memcpy(fl->page + fl->fill, src, n);
             src += n;
             left -= n;
-            fill += (unsigned int)n;
+            fl->fill += (unsigned int)n;
             done += (ssize_t)n;
-            if (fill == PIPE_PAGE) {
-                pipe_push(p, page, fill, bw->packet);
-                page = NULL;
-                fill = 0;
-            }
+            if (fl->fill == PIPE_PAGE)
+                push_page(fl);
         }
     }
-    if (page)
-        pipe_push(p, page, fill, bw->packet);
     return done;
 }
 
@@ -210,25 +220,25 @@ static ssize_t write_merged(struct pipe *p, struct uio *uio, size_t n) REQUIRES(
     return r;
 }
 
-static ssize_t write_page(struct pipe *p, struct uio *uio, bool packet) REQUIRES(&p->lock)
+static ssize_t fill_page(struct filling *fl, struct uio *uio) NO_THREAD_SAFETY_ANALYSIS
 {
-    char *page = pipe_get_page(p);
+    size_t n = PIPE_PAGE - fl->fill < uio->resid ? PIPE_PAGE - fl->fill : uio->resid;
     ssize_t r;
 
-    if (!page)
+    if (!fl->page && !(fl->page = pipe_get_page(fl->p)))
         return -ENOMEM;
-    r = uio_copy_from(uio, page, uio->resid < PIPE_PAGE ? uio->resid : PIPE_PAGE);
+    r = uio_copy_from(uio, fl->page + fl->fill, n);
     if (r > 0)
-        pipe_push(p, page, (unsigned int)r, packet);
-    else
-        pipe_put_page(p, page);
+        fl->fill += (unsigned int)r;
+    if (fl->fill == PIPE_PAGE)
+        push_page(fl);
     return r;
 }
 
 static ssize_t pipe_write(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos)
 {
     struct pipe *p = pipe_of(f);
-    bool packet = atomic_load_explicit(&f->flags, memory_order_relaxed) & O_DIRECT;
+    struct filling fl = {.p = p, .packet = atomic_load_explicit(&f->flags, memory_order_relaxed) & O_DIRECT};
     ssize_t total = 0, r = 0;
 
     if (uio->resid == 0)
@@ -238,28 +248,28 @@ static ssize_t pipe_write(struct file *f, const struct vfs_caller *c, struct uio
         mutex_unlock(&p->lock);
         return -EPIPE;
     }
-    if (!packet && uio->resid % PIPE_PAGE) {
+    if (!fl.packet && uio->resid % PIPE_PAGE) {
         r = write_merged(p, uio, uio->resid % PIPE_PAGE);
         if (r > 0)
             total = r;
     }
     while (uio->resid > 0 && r >= 0) {
-        size_t room = (size_t)(pipe_slots(p) - (pipe_head(p) - pipe_tail(p))) * PIPE_PAGE;
+        size_t room = room_left(&fl);
 
         if (room == 0) {
             r = -EAGAIN;
             break;
         }
         if (uio->resid >= BULK && room >= BULK)
-            r = uio_with_iovec(uio, false, uio->resid < room ? uio->resid : room, bulk_write,
-                               &(struct bulk){.p = p, .packet = packet});
+            r = uio_with_iovec(uio, false, uio->resid < room ? uio->resid : room, bulk_write, &fl);
         else
-            r = write_page(p, uio, packet);
+            r = fill_page(&fl, uio);
         if (r == 0)
             r = -EFAULT;
         if (r > 0)
             total += r;
     }
+    push_page(&fl);
     mutex_unlock(&p->lock);
     if (total)
         waitq_wake(&p->wq, POLLIN | POLLRDNORM);
