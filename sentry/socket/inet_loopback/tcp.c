@@ -185,6 +185,7 @@ static int prepare(struct inet_sock *i, struct inet_end *dst)
     r = inet_autobind(i, dst);
     if (r)
         return r;
+    sock_set_error(&i->s, 0);
     inet_set_remote(i, dst, &src, TCP_S_SYN_SENT);
     return 0;
 }
@@ -484,10 +485,10 @@ static void tcp_disconnect(struct inet_sock *i)
 
     mutex_lock(&i->s.read_lock);
     mutex_lock(&i->s.lock);
+    sock_set_error(&i->s, i->state == TCP_S_ESTABLISHED ? ECONNRESET : 0);
     strip(i, &lo);
     unprepare(i);
     atomic_store(&i->s.shutdown, 0);
-    sock_set_error(&i->s, 0);
     i->received = i->read = 0;
     i->has_mark = i->has_urgent = false;
     mutex_unlock(&i->s.lock);
@@ -504,14 +505,14 @@ static int tcp_shutdown(struct socket *s, int how)
 
     mutex_lock(&s->lock);
     state = i->state;
-    if (state == TCP_S_ESTABLISHED) {
+    if (state == TCP_S_ESTABLISHED || state == TCP_S_CLOSE)
         atomic_fetch_or(&s->shutdown, mask);
-        if (mask & SHUT_MASK_SEND && i->peer)
-            peer = inet_of(socket_get(&i->peer->s));
-    }
+    if (state == TCP_S_ESTABLISHED && mask & SHUT_MASK_SEND && i->peer)
+        peer = inet_of(socket_get(&i->peer->s));
     mutex_unlock(&s->lock);
     switch (state) {
     case TCP_S_CLOSE:
+        wake_all(i); /* some wait for just that */
         return -ENOTCONN;
     case TCP_S_LISTEN:
         if (!(mask & SHUT_MASK_RCV))
