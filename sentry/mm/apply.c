@@ -175,21 +175,31 @@ static int map_file_run(struct mm_batch *b, struct vma *v, const struct pte_run 
     return 0;
 }
 
-int mm_map_present(struct mm *mm, uint64_t start, uint64_t end)
+/* Whether mm_map_present() passes `v` over. */
+static bool not_wanted(const struct vma *v, bool program)
+{
+    if (!(v->flags & VM_PROT))
+        return true;
+    return program && v->vf && !(v->flags & (VM_DENYWRITE | VM_EXEC | VM_WRITE));
+}
+
+int mm_map_present(struct mm *mm, uint64_t start, uint64_t end, unsigned int max_ops, bool program)
 {
     struct mm_batch b;
     struct vma *v;
+    uint64_t done = start; /* all that is wanted below it is in the batch */
+    unsigned int n = 0;
     int r = 0;
 
     if (mm->loading)
         return 0;
     mm_batch_init(&b, mm);
-    for (v = vma_find(mm, start); v && v->start < end && r == 0 && b.n < MM_BATCH_OPS; v = vma_next(v)) {
+    for (v = vma_find(mm, start); v && v->start < end && r == 0 && n < max_ops; v = vma_next(v)) {
         uint64_t at = v->start > start ? v->start : start, to = v->end < end ? v->end : end;
         struct pte_run run;
-        if (!(v->flags & VM_PROT))
+        if (not_wanted(v, program))
             continue;
-        while (b.n < MM_BATCH_OPS && r == 0 && ptab_next_run(&mm->pt, at, to, &run)) {
+        while (n < max_ops && r == 0 && at < to && ptab_next_run(&mm->pt, at, to, &run)) {
             bool writable;
             at = run.end;
             if (run.pte & PTE_MAPPED)
@@ -199,21 +209,31 @@ int mm_map_present(struct mm *mm, uint64_t start, uint64_t end)
                 r = map_file_run(&b, v, &run);
             else
                 mm_batch_map(&b, run.start, run.end, mm->s->mf_fd, run.pte & PTE_FRAME, mm_vma_prot(v, writable), false);
-            /*
-             * Noted at once: asking again after the call could find a page ours alone that was not when it was mapped, because
-             * its other owner may go at any time. If the call fails, the reset forgets all of it.
-             */
-            ptab_change(&mm->pt, run.start, run.end, 0, PTE_MAPPED | (writable ? PTE_WRITE : 0));
-            at = run.end;
+            n++;
+            done = at = run.end;
         }
     }
-    /* What a single apply did not take waits for the guest to touch it. */
+    /* What is left waits for the guest to touch it. */
     if (r == 0)
         r = mm_batch_finish(&b, true);
     if (r < 0) {
-        bool again = b.reset && !b.err;
-        r = mm_platform_reset(mm); /* some may have been mapped, one cannot tell which */
-        return again ? 0 : r;
+        if (r != -EAGAIN || !b.reset)
+            r = mm_platform_reset(mm); /* some may have been mapped, one cannot tell which */
+        return b.reset && !b.err ? 0 : r;
+    }
+    for (v = vma_find(mm, start); v && v->start < done; v = vma_next(v)) {
+        uint64_t at = v->start > start ? v->start : start, to = v->end < done ? v->end : done;
+        struct pte_run run;
+        if (not_wanted(v, program))
+            continue;
+        while (at < to && ptab_next_run(&mm->pt, at, to, &run)) {
+            at = run.end;
+            if (run.pte & PTE_MAPPED)
+                continue;
+            bool writable = clip_writable(mm, v, &run);
+            ptab_change(&mm->pt, run.start, run.end, 0, PTE_MAPPED | (writable ? PTE_WRITE : 0));
+            at = run.end;
+        }
     }
     return 0;
 }

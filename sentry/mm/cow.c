@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define MAX_COPY      64  /* pages in one go */
-#define FILE_COPY     8   /* the least for programs' data segments, which are written all over when they are relocated */
+#define FILE_COPY     8   /* the least for programs' large data segments */
 #define WRITABLE_SPAN 512 /* pages about a fault that become writable with it */
 
 static bool exclusive(struct mm *mm, pte_t pte)
@@ -113,17 +113,22 @@ static void choose_copies(struct mm *mm, const struct mm_fault_in *in, uint64_t 
     /* Pages of a file that may change are copied when they are written: until then they show what the file has. */
     if (in->force || (file && !(in->vma->flags & VM_DENYWRITE)))
         return;
-    if (file && pages < FILE_COPY)
-        pages = FILE_COPY;
-    if (pages > MAX_COPY)
-        pages = MAX_COPY;
-    if (pages < 2)
-        return;
-    pages = 1ULL << (63 - __builtin_clzll(pages));
-    low &= ~(pages * PAGE - 1);
-    high = low + pages * PAGE;
-    low = low > in->vma->start ? low : in->vma->start;
-    high = high < in->vma->end ? high : in->vma->end;
+    if (file && vma_len(in->vma) <= MM_SMALL_DATA) { /* a data segment is written all over when it is relocated */
+        low = in->vma->start;
+        high = in->vma->end;
+    } else {
+        if (file && pages < FILE_COPY)
+            pages = FILE_COPY;
+        if (pages > MAX_COPY)
+            pages = MAX_COPY;
+        if (pages < 2)
+            return;
+        pages = 1ULL << (63 - __builtin_clzll(pages));
+        low &= ~(pages * PAGE - 1);
+        high = low + pages * PAGE;
+        low = low > in->vma->start ? low : in->vma->start;
+        high = high < in->vma->end ? high : in->vma->end;
+    }
     while (*start > low && copy_too(mm, *start - PAGE, from))
         *start -= PAGE;
     while (*end < high && copy_too(mm, *end, from))
@@ -237,7 +242,7 @@ int mm_make_writable(struct mm *mm, const struct mm_fault_in *in)
     if (exclusive(mm, pte)) {
         if ((pte & PTE_MAPPED) && (in->vma->flags & VM_WRITE))
             return unprotect_around(mm, in);
-        return mm_map_present(mm, in->addr, in->addr + PAGE);
+        return mm_map_present(mm, in->addr, in->addr + PAGE, MM_BATCH_OPS, false);
     }
     return copy_for_write(mm, in);
 }

@@ -11,7 +11,6 @@
 #define STACK_RND_BITS 22 /* pages: 16 GiB */
 #define BRK_RND        (32ULL << 20)
 #define MIN_STACK_GAP  (128ULL << 20)
-#define MAX_DATA_COPY  (16 * PAGE)
 
 void mm_plan_exec(struct mm *mm, uint64_t stack_limit, bool randomize, struct mm_exec_layout *out)
 {
@@ -75,13 +74,15 @@ static void touch(struct mm *mm, uint64_t addr, unsigned int access)
         mm_fault_page(mm, &in); /* only saves a fault: the guest's own will tell what is wrong */
 }
 
-/* The program's segments, and the interpreter's: all of them will be touched. */
+/* The program's segments, the interpreter's and the vDSO: all of them will be touched. */
 static void touch_segments(struct mm *mm)
 {
     for (struct vma *v = vma_first(mm); v; v = vma_next(v)) {
+        if (v->flags & VM_SPECIAL)
+            touch(mm, v->start, VM_READ);
         if (!(v->flags & VM_DENYWRITE) || !(v->flags & VM_PROT))
             continue;
-        if ((v->flags & VM_WRITE) && vma_len(v) <= MAX_DATA_COPY)
+        if ((v->flags & VM_WRITE) && vma_len(v) <= MM_SMALL_DATA)
             touch(mm, v->start, VM_WRITE);
         touch(mm, v->start, VM_READ);
     }
@@ -97,7 +98,7 @@ int mm_finish_load(struct mm *mm, uint64_t ip, uint64_t sp)
     touch(mm, sp, VM_WRITE);
     mm->loading = false;
     mm->nr_fresh = 0;
-    r = mm_map_present(mm, 0, mm_task_size(mm));
+    r = mm_map_present(mm, 0, mm_task_size(mm), MM_BATCH_OPS, false);
     mm_wrunlock(mm);
     return r;
 }

@@ -97,9 +97,9 @@ static int map_around(struct mm *mm, struct vma *v, uint64_t addr)
 
     start = start > v->start ? start : v->start;
     end = end < v->end ? end : v->end;
-    int r = mm_map_present(mm, start, end);
+    int r = mm_map_present(mm, start, end, MM_BATCH_OPS, false);
     if (r == 0 && !(ptab_get(&mm->pt, addr) & PTE_MAPPED))
-        r = mm_map_present(mm, addr, addr + PAGE); /* too scattered for one batch */
+        r = mm_map_present(mm, addr, addr + PAGE, MM_BATCH_OPS, false); /* too scattered for one batch */
     return r;
 }
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_EAGER 192 /* pieces of memory that a child has mapped from the start */
+
 static int copy_vma_file(struct mm *child, struct vma_file *vf, struct vma_file **out)
 {
     int r = 0;
@@ -145,7 +147,7 @@ int mm_fork(struct mm *mm, struct mm **out)
             r = -ENOMEM;
     }
     if (r == 0)
-        r = mm_map_present(child, 0, mm_task_size(child));
+        r = mm_map_present(child, 0, mm_task_size(child), MAX_EAGER, true);
     for (struct vma *v = vma_first(mm); v; v = vma_next(v))
         if (v->vf)
             v->vf->fork_copy = NULL;

@@ -12,9 +12,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define HOT_PAGES 16
+#define HOT_PAGES 32
 /* So many first writes after a fork count as soon. */
-#define HOT_SOON 24
+#define HOT_SOON 48
 
 struct hot_pages {
     struct refcount ref;

@@ -31,6 +31,7 @@
 #define MAX_MAP_COUNT 65530
 #define STACK_GUARD   (256 * PAGE)
 #define MM_FRESH      8
+#define MM_SMALL_DATA (16 * PAGE) /* data segments up to this size are copied whole */
 
 static inline uint64_t page_down(uint64_t a)
 {
@@ -140,8 +141,11 @@ int must_check mm_batch_finish(struct mm_batch *b, bool mapping);
 int must_check mm_platform_reset(struct mm *mm);
 /* What the platform is to allow of a page of `v`. */
 int mm_vma_prot(const struct vma *v, bool writable);
-/* Maps the present pages of [start, end) of `v` that are not mapped, as far as `b` goes without another apply if `lazy`. */
-int must_check mm_map_present(struct mm *mm, uint64_t start, uint64_t end);
+/*
+ * Maps present pages of [start, end) that are not mapped, in at most `max_ops` pieces. `program`: only what a program that has
+ * just forked will touch, not files that it reads.
+ */
+int must_check mm_map_present(struct mm *mm, uint64_t start, uint64_t end, unsigned int max_ops, bool program);
 
 /* fault.c */
 

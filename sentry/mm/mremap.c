@@ -137,7 +137,7 @@ static int64_t move_vma(struct mm *mm, struct vma *v, const struct remap *rq)
     if (mm->layout.vdso == rq->old)
         mm->layout.vdso = rq->new_addr;
     /* What is present comes along at once; what the platform does not take in one go comes by faults. */
-    r = mm_map_present(mm, rq->new_addr, rq->new_addr + rq->new_len);
+    r = mm_map_present(mm, rq->new_addr, rq->new_addr + rq->new_len, MM_BATCH_OPS, false);
     if (r < 0)
         mm->broken = true;
     if ((to->flags & VM_LOCKED_MASK) == VM_LOCKED)
