@@ -146,11 +146,12 @@ struct tty_jobctl *tty_jobctl(struct tty *tty)
 
 void tty_unlock(struct tty *tty)
 {
-    uint32_t signals = tty->signals;
+    uint32_t signals;
 
-    tty->signals = 0;
     if (tty->host)
         tty_host_kick(tty);
+    signals = tty->signals;
+    tty->signals = 0;
     mutex_unlock(&tty->lock);
     for (int signo = 1; signals >> signo; signo++)
         if (signals >> signo & 1)

@@ -18,9 +18,13 @@
 
 #define CHUNK 2048
 
-static bool file_nonblock(const struct file *f)
+/*
+ * Whether an operation may sleep here: not for O_NONBLOCK, and not when the memory is the sentry's own (splice), because the
+ * caller then holds locks and waits by itself.
+ */
+static bool may_block(const struct file *f, const struct task *t, const struct uio *uio)
 {
-    return atomic_load_explicit(&f->flags, memory_order_relaxed) & O_NONBLOCK;
+    return t && uio->mem && !(atomic_load_explicit(&f->flags, memory_order_relaxed) & O_NONBLOCK);
 }
 
 static void stamp(struct timespec *ts)
@@ -122,7 +126,7 @@ static ssize_t slave_read(struct file *f, const struct vfs_caller *c, struct uio
         timed_out |= deadline != TASK_NO_DEADLINE && kernel_monotonic_ns() >= deadline;
         if (r != -EAGAIN || (size_t)done >= min || timed_out)
             break;
-        if (!t || file_nonblock(f))
+        if (!may_block(f, t, uio))
             break; /* r is -EAGAIN */
         r = task_block(t, deadline);
         if (r == -ETIMEDOUT)
@@ -180,7 +184,7 @@ static ssize_t slave_write(struct file *f, const struct vfs_caller *c, struct ui
             tty_unlock(tty);
             if (r || sent == have)
                 break;
-            if (!t || file_nonblock(f)) {
+            if (!may_block(f, t, uio)) {
                 r = -EAGAIN;
                 break;
             }
@@ -213,14 +217,12 @@ static uint32_t slave_poll(struct file *f)
     if (tty_file_hung_up(tty, tf)) {
         mask = POLLIN | POLLOUT | POLLERR | POLLHUP | POLLRDNORM | POLLWRNORM;
     } else {
-        if (!n_tty_input_available(tty, true))
-            tty_receive_backlog(tty);
         if (n_tty_input_available(tty, true))
             mask |= POLLIN | POLLRDNORM;
         if (!tty->stopped && ring_space(&tty->out) > 256)
             mask |= POLLOUT | POLLWRNORM;
     }
-    tty_unlock(tty);
+    mutex_unlock(&tty->lock); /* pollers hold locks of their own: no signals from here */
     return mask;
 }
 
@@ -283,7 +285,7 @@ static ssize_t master_read(struct file *f, const struct vfs_caller *c, struct ui
                 break;
             continue;
         }
-        if (done || r != -EAGAIN || !t || file_nonblock(f))
+        if (done || r != -EAGAIN || !may_block(f, t, uio))
             break;
         if (!waiting) {
             task_wait_begin(t, &w, &tty->master_wq, POLLIN | POLLRDNORM | POLLPRI);
@@ -325,7 +327,7 @@ static ssize_t master_write(struct file *f, const struct vfs_caller *c, struct u
             tty_unlock(tty);
             if (sent == have)
                 break;
-            if (!t || file_nonblock(f)) {
+            if (!may_block(f, t, uio)) {
                 r = -EAGAIN;
                 break;
             }
@@ -362,7 +364,7 @@ static uint32_t master_poll(struct file *f)
         mask |= POLLHUP;
     if (ring_space(&tty->backlog))
         mask |= POLLOUT | POLLWRNORM;
-    tty_unlock(tty);
+    mutex_unlock(&tty->lock);
     return mask;
 }
 
