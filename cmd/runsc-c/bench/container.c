@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,6 +29,11 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 /* Stays on the file system: a mount that a runtime left behind must not be emptied. */
 void bench_remove_dir(struct bench *b)
 {
+    char netns[128];
+
+    /* runsc keeps a network namespace bound in its state directory. */
+    snprintf(netns, sizeof(netns), "%s/state/null-netns", b->dir);
+    umount2(netns, MNT_DETACH);
     nftw(b->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
