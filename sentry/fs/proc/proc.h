@@ -68,6 +68,7 @@ proc_show_fn proc_meminfo, proc_vmstat, proc_zoneinfo, proc_buddyinfo, proc_swap
 proc_show_fn proc_cpuinfo, proc_stat, proc_loadavg, proc_uptime, proc_interrupts;  /* cpu.c */
 proc_show_fn proc_cgroups, proc_filesystems, proc_devices, proc_misc, proc_partitions, proc_diskstats, proc_version,
     proc_cmdline, proc_locks, proc_sysvipc; /* global.c */
+proc_show_fn proc_config_gz;                /* config_gz.c */
 
 /* Calls `fn` for each open descriptor of each process until it returns non-zero, which is returned. locks.c */
 int proc_for_each_file(struct kernel *k, int (*fn)(void *arg, struct task *t, struct file *f), void *arg);

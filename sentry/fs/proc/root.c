@@ -86,6 +86,7 @@ static const struct pseudo_desc root_rows[] = {
     PSEUDO_FILE("buddyinfo", 0400, proc_buddyinfo),
     PSEUDO_FILE("cgroups", 0444, proc_cgroups),
     PSEUDO_FILE("cmdline", 0444, proc_cmdline),
+    PSEUDO_FILE("config.gz", 0444, proc_config_gz),
     PSEUDO_FILE("cpuinfo", 0444, proc_cpuinfo),
     PSEUDO_FILE("devices", 0444, proc_devices),
     PSEUDO_FILE("diskstats", 0444, proc_diskstats),
