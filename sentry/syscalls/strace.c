@@ -269,7 +269,7 @@ static void put_arg(struct line *l, struct task *t, char kind, const struct sysc
 /* Everything up to, and the outputs from, where output arguments are: these wait for the result. */
 static void put_args(struct line *l, struct task *t, const struct syscall_desc *d, const struct syscall_args *a, bool returned)
 {
-    for (int i = 0; d->args[i] && i < 6; i++) {
+    for (int i = 0; i < 6 && d->args[i]; i++) {
         if (i)
             put(l, ", ");
         if (is_output(d->args[i]) && returned)

@@ -156,7 +156,7 @@ TEST(frame_is_aligned_and_spares_the_red_zone)
     CHECK_EQ(handler_sp % 16, 0); /* frame pointer: return address and rbp are pushed below a 16-byte boundary */
 }
 
-static volatile unsigned long saved_rax, saved_rbx, saved_flags, saved_cs;
+static volatile unsigned long saved_rbx, saved_flags, saved_cs;
 
 static void edit_context(int sig, siginfo_t *si, void *ctx)
 {
