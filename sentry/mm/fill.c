@@ -66,6 +66,7 @@ static int fill_anon(struct mm *mm, const struct mm_fault_in *in)
     uint64_t start, end, off;
     int r;
 
+    mm_predict_learn(mm, in->addr);
     if (in->populate) { /* just what is asked for */
         start = in->addr;
         end = in->want < MAX_WINDOW * PAGE ? in->addr + page_up(in->want) : in->addr + MAX_WINDOW * PAGE;

@@ -31,6 +31,7 @@
 #define MAX_MAP_COUNT 65530
 #define STACK_GUARD   (256 * PAGE)
 #define MM_FRESH      8
+#define MM_SMALL_ANON (16 * PAGE) /* mappings for which predict.c is asked */
 #define MM_SMALL_DATA (16 * PAGE) /* data segments up to this size are copied whole */
 
 static inline uint64_t page_down(uint64_t a)
@@ -72,6 +73,10 @@ struct mm {
     uint64_t rss_peak;                                                       /* pages */
     uint64_t fresh[MM_FRESH]; /* starts of program segments that nobody has touched yet, see fresh.c */
     unsigned int nr_fresh;
+    struct mm_predictor {
+        uint64_t pending, pending_len; /* the last small mapping, if it is not touched yet */
+        unsigned int score, nr;
+    } predictor;                /* see predict.c */
     struct hot_pages *hot;      /* what forks copy at once, shared with relatives; NULL before the first fork. See hot.h */
     unsigned int nr_since_fork; /* pages that were written for the first time since the last fork */
     uint32_t def_flags;         /* VM_LOCKED: mlockall(MCL_FUTURE) */
@@ -178,6 +183,10 @@ void mm_fresh_note(struct mm *mm, uint64_t start);
  * entered.
  */
 int must_check mm_batch_finish_fresh(struct mm *mm, const struct vma *not_this, struct mm_batch *b);
+
+/* predict.c: a small mapping is made: whether to bring it in at once; an anonymous page is touched. */
+bool mm_predict_touch(struct mm *mm, uint64_t start, uint64_t len);
+void mm_predict_learn(struct mm *mm, uint64_t addr);
 
 /* zap.c */
 

@@ -255,6 +255,20 @@ static uint64_t overlap(struct mm *mm, uint64_t start, uint64_t end)
     return n;
 }
 
+/* Brings a small anonymous mapping in if it will be touched anyway. */
+static void touch_small(struct mm *mm, const struct map_request *q)
+{
+    struct mm_fault_in in = {.addr = q->addr, .access = VM_WRITE, .want = q->len};
+
+    if (q->file || q->len > MM_SMALL_ANON || mm->loading)
+        return;
+    if ((q->vm_flags & (VM_READ | VM_WRITE | VM_GROWSDOWN | VM_NORESERVE)) != (VM_READ | VM_WRITE))
+        return;
+    in.vma = vma_at(mm, q->addr);
+    if (mm_predict_touch(mm, q->addr, q->len))
+        mm_fault_page(mm, &in); /* if not now, then by a fault */
+}
+
 static int64_t map_locked(struct mm *mm, const struct mm_limits *lim, struct map_request *q)
 {
     bool writable = (q->vm_flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
@@ -307,6 +321,7 @@ static int64_t map_locked(struct mm *mm, const struct mm_limits *lim, struct map
     vma_merge(mm, v);
     if (q->file && (q->vm_flags & VM_DENYWRITE))
         mm_fresh_note(mm, q->addr);
+    touch_small(mm, q);
     if ((q->vm_flags & VM_LOCKED_MASK) == VM_LOCKED || (q->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
         mm_populate_locked(mm, q->addr, q->addr + q->len, false); /* as far as it goes */
     return (int64_t)q->addr;
