@@ -4,7 +4,7 @@
  * A fault costs many times what a page costs, so each brings in a window of pages. Windows on anonymous memory get wider with
  * what the vma has been given so far: from 64 KiB to 2 MiB, so that a guest that uses little is given little and one that walks
  * through gigabytes faults every 2 MiB. Pages of a window are reserved in the memory file and mapped, but the host allocates
- * them when they are touched; only where a sequential walk is seen (or the window is tiny) are they populated at once, which is
+ * them when they are touched; only where a sequential walk is seen (or the window is tiny) are they allocated at once, which is
  * cheaper a page.
  *
  * Host files are mapped straight from the host's page cache, in windows of 2 MiB. Tmpfs pages are mapped from the memory file.
@@ -12,6 +12,7 @@
 #include "sentry/mm/mm_internal.h"
 #include "sentry/mm/safe_access.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #define MIN_WINDOW    16  /* pages */
@@ -86,9 +87,12 @@ static int fill_anon(struct mm *mm, const struct mm_fault_in *in)
     }
     r = ptab_reserve(&mm->pt, start, end);
     if (r == 0 && mapped) {
-        bool populate = in->populate || end - start <= POPULATE_TINY * PAGE || in->addr == v->next_fault;
+        bool tiny = end - start <= POPULATE_TINY * PAGE;
+        /* Allocating a large window in one go spares the host 15 of 16 faults, which then map what is there. */
+        if (!tiny && (in->populate || in->addr == v->next_fault))
+            fallocate(mm->s->mf_fd, 0, (off_t)off, (off_t)(end - start)); /* a failure shows when it is touched */
         mm_batch_init(&b, mm);
-        mm_batch_map(&b, start, end, mm->s->mf_fd, off, mm_vma_prot(v, true), populate);
+        mm_batch_map(&b, start, end, mm->s->mf_fd, off, mm_vma_prot(v, true), tiny || in->populate);
         r = mm_batch_finish_fresh(mm, v, &b);
     }
     if (r < 0) {
