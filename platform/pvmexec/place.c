@@ -25,6 +25,7 @@
 #include <x86intrin.h>
 
 #define SPIN_US        30
+#define SETTLE_US      300 /* as SPIN_US, when it has only just begun to spin */
 #define SHORT_BURST_US 100 /* a context that is usually awake for less than this blocks often */
 #define CONTENDED_US   150 /* two contexts awake on one CPU for so long are worth separating */
 #define QUICK_CALLS    16  /* so many calls in a row, each within SPIN_US of the last, and spinning may pay */
@@ -249,7 +250,7 @@ static void wake(struct stub_context *ctx, uint64_t now)
     load_add(s, 1);
     if (atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2)
         return;
-    if (ctx->burst < SHORT_BURST_US * s->tsc_per_us && home >= 0)
+    if (ctx->burst && ctx->burst < SHORT_BURST_US * s->tsc_per_us && home >= 0)
         share(ctx, pairs_on(s, home) <= 1 || ctx->pinned_cpu < 0 ? home : ctx->pinned_cpu);
 }
 
@@ -276,7 +277,10 @@ bool place_keep_spinning(struct stub_context *ctx)
 {
     struct place *s = place_of(ctx);
 
-    return __rdtsc() - ctx->last_call < SPIN_US * s->tsc_per_us && !atomic_load_explicit(s->crowded, memory_order_relaxed);
+    /* The other thread may have to be woken on its new CPU first. */
+    unsigned int limit = ctx->spell < 2 ? SETTLE_US : SPIN_US;
+
+    return __rdtsc() - ctx->last_call < limit * s->tsc_per_us && !atomic_load_explicit(s->crowded, memory_order_relaxed);
 }
 
 void place_before_sleep(struct stub_context *ctx)

@@ -1,7 +1,7 @@
 /*
  * platform-bench BACKEND...: nanoseconds per operation of each backend. Run it free and under `taskset -c 0`; both matter.
  *
- * Each figure is the median of several rounds.
+ * Each figure is the median of several rounds. PLATFORM_BENCH_ONLY selects figures by a part of their names.
  */
 #include "tests/platform/harness.h"
 
@@ -36,8 +36,11 @@ static int compare(const void *a, const void *b)
 
 static void report(const char *what, double (*measure)(void))
 {
+    const char *only = getenv("PLATFORM_BENCH_ONLY");
     double t[ROUNDS];
 
+    if (only && !strstr(what, only))
+        return;
     for (int i = 0; i < ROUNDS; i++)
         t[i] = measure();
     qsort(t, ROUNDS, sizeof(t[0]), compare);
