@@ -1,9 +1,9 @@
 /*
  * The dentry cache: one hash table and one LRU list a superblock.
  *
- * A dentry is found by (parent, name). References keep it; at zero it stays hashed, on the LRU list, until `max_lru` unused ones
- * are there, when the oldest go. A child holds a reference on its parent, so only leaves are ever unused, and dropping the last
- * leaf makes its directory one. The list is lazy: a dentry that is found again stays on it until the shrinker meets it.
+ * A dentry is found by (parent, name). References keep it; at zero it stays hashed, on the LRU list, until `max_lru` unused
+ * ones are there, when the oldest go. A child holds a reference on its parent, so only leaves are ever unused, and dropping the
+ * last leaf makes its directory one. The list is lazy: a dentry that is found again stays on it until the shrinker meets it.
  *
  * References above one are dropped without the lock. The last one is dropped under it, because at zero only the lock keeps the
  * shrinker from freeing the dentry: dcache_find(), the one place where a count rises from zero, holds it too.
@@ -17,9 +17,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define DCACHE_MAX_UNUSED    20000
-#define DCACHE_MIN_BUCKETS   64
-#define DCACHE_SHRINK_CHUNK  64
+#define DCACHE_MAX_UNUSED   20000
+#define DCACHE_MIN_BUCKETS  64
+#define DCACHE_SHRINK_CHUNK 64
 
 /* Short critical sections on few CPUs: spinning a little beats a futex sleep. */
 static void adaptive_mutex_init(struct mutex *mu)

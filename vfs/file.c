@@ -25,6 +25,13 @@ static struct file *pool GUARDED_BY(pool_lock);
 
 static void (*epoll_release)(struct file *f); /* written at boot */
 
+static void (*fasync_release)(struct file *f);
+
+void file_fasync_register(void (*fn)(struct file *f))
+{
+    fasync_release = fn;
+}
+
 void file_epoll_register(void (*fn)(struct file *f))
 {
     epoll_release = fn;
@@ -85,6 +92,8 @@ void file_put(struct file *f)
         if (!(f->mode & FMODE_PATH))
             notify_file(f, f->mode & FMODE_WRITE ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
         release_epoll(f);
+        if (f->fasync && fasync_release)
+            fasync_release(f);
         locks_file_gone(f);
         if (f->ops->release)
             f->ops->release(f);

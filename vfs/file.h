@@ -86,7 +86,7 @@ enum fmode {
     FMODE_NOWAIT_HOST = 64, /* host descriptor behind it may block: the syscall layer must check poll first */
     FMODE_STREAM = 128,     /* pipes and stream sockets: a blocking write(2) goes on after a short count until all is
                              * written, and -EPIPE raises SIGPIPE */
-    FMODE_MMAP_ANON = 256,   /* mapping it is anonymous memory (/dev/zero): mmap(2) sets MAP_ANONYMOUS and forgets the file */
+    FMODE_MMAP_ANON = 256,  /* mapping it is anonymous memory (/dev/zero): mmap(2) sets MAP_ANONYMOUS and forgets the file */
 };
 
 struct file {
@@ -109,11 +109,14 @@ struct file {
         uid_t uid, euid;
     } owner GUARDED_BY(lock);
     struct list_head epitems GUARDED_BY(lock); /* epoll registrations of this file */
+    struct fasync *fasync;                     /* O_ASYNC: the system-call layer's; set once, under lock */
     void *priv;                                /* the ops' own */
 };
 
 /* Who unregisters a file that is being closed from epoll; called when f->epitems is not empty. At boot. */
 void file_epoll_register(void (*fn)(struct file *f));
+/* The same for O_ASYNC; called when f->fasync is set. At boot. */
+void file_fasync_register(void (*fn)(struct file *f));
 
 struct file *file_get(struct file *f);
 void file_put(struct file *f);
@@ -134,8 +137,8 @@ int must_check file_create_on_inode(struct inode *inode, const char *name, const
                                     unsigned int fmode, struct file **out);
 
 /*
- * What read(2) and write(2) do below the descriptor: mode checks, the operation, access time, set-ID clearing, inotify. `pos` is
- * the caller's; the append position and RLIMIT_FSIZE are handled.
+ * What read(2) and write(2) do below the descriptor: mode checks, the operation, access time, set-ID clearing, inotify. `pos`
+ * is the caller's; the append position and RLIMIT_FSIZE are handled.
  */
 ssize_t vfs_read(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos);
 ssize_t vfs_write(struct file *f, const struct vfs_caller *c, struct uio *uio, loff_t *pos);

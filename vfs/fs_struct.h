@@ -26,7 +26,8 @@ void fs_get_cwd(struct fs_struct *fs, struct path *out);
 void fs_set_root(struct fs_struct *fs, const struct path *p);
 void fs_set_cwd(struct fs_struct *fs, const struct path *p);
 void fs_set_ns(struct fs_struct *fs, struct mnt_namespace *ns); /* takes its own reference */
-/* pivot_root: moves root and cwd from the old root to the new one where they are exactly that. For every process of the namespace. */
+/* pivot_root: moves root and cwd from the old root to the new one where they are exactly that. For every process of the
+ * namespace. */
 void fs_switch_root(struct fs_struct *fs, const struct path *old_root, const struct path *new_root);
 mode_t fs_umask(struct fs_struct *fs);
 mode_t fs_set_umask(struct fs_struct *fs, mode_t mask); /* the old one */

@@ -112,7 +112,7 @@ struct inode {
     struct list_head mappings GUARDED_BY(aux_lock);   /* struct inode_mapping */
     void *sock GUARDED_BY(aux_lock);                  /* bound unix socket: sentry/socket/unix */
     void *pipe GUARDED_BY(aux_lock);                  /* FIFO: vfs/pipe */
-    bool linkable; /* made by O_TMPFILE without O_EXCL: linkat may give it its first name */
+    bool linkable;                                    /* made by O_TMPFILE without O_EXCL: linkat may give it its first name */
     atomic_int write_count; /* > 0: open for writing n times; < 0: denied (running executable): ETXTBSY */
 };
 
@@ -142,10 +142,10 @@ enum {
     SB_RDONLY = 1,
     SB_REVALIDATE = 2,
     SB_NOCACHE_NEGATIVE = 4,
-    SB_KERNEL = 8,     /* internal: pipes, sockets, anon inodes; path names are the dentry's name alone */
+    SB_KERNEL = 8,         /* internal: pipes, sockets, anon inodes; path names are the dentry's name alone */
     SB_OPENS_SPECIAL = 64, /* its FIFOs, sockets and devices are opened by inode_ops.open, not by special_open() */
-    SB_NOATIME = 16,   /* the filesystem keeps access times itself */
-    SB_HOSTTIMES = 32, /* the host sets mtime and ctime on write; the VFS does not */
+    SB_NOATIME = 16,       /* the filesystem keeps access times itself */
+    SB_HOSTTIMES = 32,     /* the host sets mtime and ctime on write; the VFS does not */
 };
 
 struct super_block {
@@ -163,9 +163,9 @@ struct super_block {
     unsigned int blksize;  /* st_blksize; 0: 4096 */
     uint64_t max_bytes;    /* largest file; 0: INT64_MAX */
     void *priv;
-    struct memfile *mf;      /* for those that keep data in memory */
-    struct dcache *dcache;   /* vfs/dcache.c */
-    atomic_uint nr_watches;  /* inotify watches on inodes of it: lets events on unwatched trees cost one load */
+    struct memfile *mf;     /* for those that keep data in memory */
+    struct dcache *dcache;  /* vfs/dcache.c */
+    atomic_uint nr_watches; /* inotify watches on inodes of it: lets events on unwatched trees cost one load */
 };
 
 struct dentry {

@@ -1,9 +1,9 @@
 /*
  * inotify(7).
  *
- * An instance is a file with a queue of events and the list of its watches. A watch ties an instance to an inode, which it keeps
- * alive; it is in the instance's list and in the inode's. Events reach an inode's watches directly and a directory's watches
- * with the name of the entry.
+ * An instance is a file with a queue of events and the list of its watches. A watch ties an instance to an inode, which it
+ * keeps alive; it is in the instance's list and in the inode's. Events reach an inode's watches directly and a directory's
+ * watches with the name of the entry.
  *
  * Locks: inode->aux_lock guards the inode's list of watches, instance->lock the instance's list, the queue and each watch's
  * mask. Order: aux_lock -> instance->lock. To remove a watch one takes it off the inode's list first; who did that owns the

@@ -54,7 +54,7 @@ static inline void notify_inode(struct inode *inode, uint32_t mask)
 
 uint32_t notify_next_cookie(void);
 void inotify_inode_deleted(struct inode *inode); /* its last name and last user are gone */
-void inotify_inode_gone(struct inode *inode); /* the inode is being freed */
+void inotify_inode_gone(struct inode *inode);    /* the inode is being freed */
 /* The filesystem was unmounted: IN_UNMOUNT to all its watches. */
 void inotify_unmount(struct super_block *sb);
 

@@ -108,8 +108,8 @@ static void lock_free(struct file_lock *l)
 }
 
 /*
- * Cuts `r` out of the owner's locks. *spare is used, and cleared, when a lock falls in two. Whether there was anything: only then
- * have waiters something to hope for (one that is woken by its own vain attempts would never sleep).
+ * Cuts `r` out of the owner's locks. *spare is used, and cleared, when a lock falls in two. Whether there was anything: only
+ * then have waiters something to hope for (one that is woken by its own vain attempts would never sleep).
  */
 static bool cut_out(struct file_locks *fl, const struct file *f, const struct lock_request *r, struct file_lock **spare)
 {

@@ -1,6 +1,6 @@
 /* The mount tree: look-up, attaching, detaching, namespaces. Binding, moving and pivoting are in mount_ops.c. */
-#include "vfs/mount_internal.h"
 #include "vfs/inode_internal.h"
+#include "vfs/mount_internal.h"
 
 #include "vfs/dcache.h"
 #include "vfs/inotify.h"

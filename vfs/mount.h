@@ -22,8 +22,8 @@ struct mount {
     int propagation;  /* MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE */
     int peer_group;   /* of a shared mount; 0: none */
     int master_group; /* the peer group that a slave receives from; 0: none. A mount may be shared and a slave */
-    unsigned int crossings, expires_at; /* walks that came in, and their number when MNT_EXPIRE marked it; mount_lock */
-    char *source;     /* as /proc/mounts shows it; owned */
+    unsigned int crossings, expires_at;     /* walks that came in, and their number when MNT_EXPIRE marked it; mount_lock */
+    char *source;                           /* as /proc/mounts shows it; owned */
     struct list_head node, children, child; /* node: in the namespace, parents before children */
     struct list_head all;                   /* every mount of every namespace, for propagation */
 };

@@ -1,6 +1,6 @@
 /* mount(2)'s other operations: bind, remount, move, propagation types, pivot_root, and copying a namespace. */
-#include "vfs/mount_internal.h"
 #include "vfs/inode_internal.h"
+#include "vfs/mount_internal.h"
 
 #include "vfs/dcache.h"
 #include "vfs/fs_struct.h"

@@ -1,9 +1,9 @@
 /*
  * Mount propagation (mount_namespaces(7)).
  *
- * Mounts with the same non-zero peer_group are peers; a mount whose master_group is that number is a slave of the group. What is
- * mounted on a shared mount appears on all its peers and, transitively, on their slaves; what is unmounted disappears there. The
- * copies on peers form one new peer group, those on slaves are slaves of it.
+ * Mounts with the same non-zero peer_group are peers; a mount whose master_group is that number is a slave of the group. What
+ * is mounted on a shared mount appears on all its peers and, transitively, on their slaves; what is unmounted disappears there.
+ * The copies on peers form one new peer group, those on slaves are slaves of it.
  */
 #include "vfs/mount_internal.h"
 

@@ -30,8 +30,8 @@ int must_check vfs_open(const struct vfs_caller *c, const struct path *dir, cons
                         struct file **out);
 /* Opens what is already resolved, with flags O_*. */
 int must_check vfs_open_path(const struct vfs_caller *c, const struct path *p, int flags, struct file **out);
-/* For execve(2): a regular file on a mount without MS_NOEXEC that the caller may execute, readable for the sentry even if not for
- * the caller. -EACCES otherwise. The file has FMODE_EXEC. */
+/* For execve(2): a regular file on a mount without MS_NOEXEC that the caller may execute, readable for the sentry even if not
+ * for the caller. -EACCES otherwise. The file has FMODE_EXEC. */
 int must_check vfs_open_exec(const struct vfs_caller *c, const struct path *p, struct file **out);
 
 int vfs_mkdir(const struct vfs_caller *c, const struct path *dir, const char *name, mode_t mode);

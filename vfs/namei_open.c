@@ -165,8 +165,8 @@ int vfs_open_exec(const struct vfs_caller *c, const struct path *p, struct file 
 }
 
 /*
- * The O_CREAT case at the last component, under the directory's lock. 0: made, w->path is the new file; 1: somebody else made it
- * first, look again.
+ * The O_CREAT case at the last component, under the directory's lock. 0: made, w->path is the new file; 1: somebody else made
+ * it first, look again.
  */
 static int create_last(struct walk *w, mode_t mode) NO_THREAD_SAFETY_ANALYSIS
 {
@@ -255,9 +255,8 @@ static int open_tmpfile(struct walk *w, const struct open_how *how, struct file 
     if (!p.dentry)
         return -ENOMEM;
     mutex_lock(&dir->lock);
-    err = inode_dead(dir)
-              ? -ENOENT
-              : dir->ops->tmpfile(dir, p.dentry, S_IFREG | ((mode_t)how->mode & 07777 & ~fs_umask(w->c->fs)), w->c);
+    err = inode_dead(dir) ? -ENOENT
+                          : dir->ops->tmpfile(dir, p.dentry, S_IFREG | ((mode_t)how->mode & 07777 & ~fs_umask(w->c->fs)), w->c);
     mutex_unlock(&dir->lock);
     if (err == 0) {
         p.dentry->inode->linkable = !(how->flags & O_EXCL);

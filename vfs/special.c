@@ -1,7 +1,7 @@
 /* Opening what is not a file or directory of its filesystem: devices and FIFOs. */
 #include "vfs/fs_type.h"
-#include "vfs/inode_internal.h"
 #include "vfs/inode.h"
+#include "vfs/inode_internal.h"
 
 #include <errno.h>
 

@@ -1,9 +1,9 @@
 /*
  * Superblocks: the life of a mounted filesystem.
  *
- * `ref` counts users (mounts, overlay layers, the creator). When it reaches zero the tree is taken down: unused dentries, pinned
- * ones, then the root. Inodes that are still open elsewhere keep the memory through `weak`, and put_super runs when that too has
- * reached zero, so a filesystem's private data outlives its last inode.
+ * `ref` counts users (mounts, overlay layers, the creator). When it reaches zero the tree is taken down: unused dentries,
+ * pinned ones, then the root. Inodes that are still open elsewhere keep the memory through `weak`, and put_super runs when that
+ * too has reached zero, so a filesystem's private data outlives its last inode.
  */
 #include "vfs/dcache.h"
 #include "vfs/inode_internal.h"

@@ -4,6 +4,7 @@
  * with the container, and takes everything with it.
  */
 #include "sentry/boot/boot_internal.h"
+#include "sentry/syscalls/fasync.h"
 
 #include "lib/log.h"
 #include "lib/memfile.h"
@@ -78,6 +79,7 @@ int sandbox_create(const struct container_spec *spec, struct sandbox **out, stru
         return r;
     pipe_boot();
     epoll_boot();
+    fasync_boot();
     r = sentry_fs_init(sb->k);
     if (r < 0)
         return error_set(e, -r, "file systems");

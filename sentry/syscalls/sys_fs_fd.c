@@ -1,4 +1,5 @@
 /* Descriptors: dup and its kin, fcntl, flock, ioctl. */
+#include "sentry/syscalls/fasync.h"
 #include "sentry/syscalls/sys_fs.h"
 #include "vfs/locks.h"
 #include "vfs/pipe.h"
@@ -17,6 +18,9 @@
 #endif
 /* As the ABI has it; glibc defines it as 0 on 64 bits. */
 #define ABI_O_LARGEFILE 0100000
+#ifndef LOCK_MAND
+#define LOCK_MAND 32
+#endif
 /* What F_SETFL may change. */
 #define SETFL_MASK (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_ASYNC)
 
@@ -112,11 +116,13 @@ static int64_t fcntl_getfl(struct task *t, struct file *f, int fd, uint64_t arg)
     return flags & O_PATH ? flags : flags | ABI_O_LARGEFILE;
 }
 
-static int set_flags(struct file *f, int flags)
+static int set_flags(struct task *t, struct file *f, int fd, int flags)
 {
     int old = atomic_load(&f->flags), wanted = (old & ~SETFL_MASK) | (flags & SETFL_MASK);
     int r = f->ops->set_flags ? f->ops->set_flags(f, wanted) : 0;
 
+    if (r == 0 && (wanted ^ old) & O_ASYNC)
+        r = fasync_set(t, f, fd, wanted & O_ASYNC);
     if (r)
         return r;
     while (!atomic_compare_exchange_weak(&f->flags, &old, (old & ~SETFL_MASK) | (flags & SETFL_MASK)))
@@ -129,7 +135,7 @@ static int64_t fcntl_setfl(struct task *t, struct file *f, int fd, uint64_t arg)
     if ((arg & O_NOATIME) && !(atomic_load(&f->flags) & O_NOATIME) && t->cred->fsuid != f->inode->uid &&
         !cred_has_cap(t->cred, CAP_FOWNER))
         return -EPERM;
-    return set_flags(f, (int)arg);
+    return set_flags(t, f, fd, (int)arg);
 }
 
 /* Turns the guest's struct flock, relative to `whence`, into a range. */
@@ -464,6 +470,8 @@ int64_t sys_flock(struct task *t, const struct syscall_args *a)
     struct file *f;
     int64_t r;
 
+    if (op & LOCK_MAND)
+        return 0; /* mandatory locks are gone from Linux; the flag is accepted and does nothing */
     if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)
         return -EINVAL;
     f = fd_get(t->files, arg_int(a, 0));
@@ -477,13 +485,13 @@ int64_t sys_flock(struct task *t, const struct syscall_args *a)
     return r;
 }
 
-static int64_t ioctl_set_flag(struct task *t, struct file *f, guest_addr arg, int flag)
+static int64_t ioctl_set_flag(struct task *t, struct file *f, int fd, guest_addr arg, int flag)
 {
     int on;
 
     if (copy_in(t, &on, arg, sizeof(on)))
         return -EFAULT;
-    return set_flags(f, on ? atomic_load(&f->flags) | flag : atomic_load(&f->flags) & ~flag);
+    return set_flags(t, f, fd, on ? atomic_load(&f->flags) | flag : atomic_load(&f->flags) & ~flag);
 }
 
 /* FIONREAD of a regular file is what lies beyond the position. */
@@ -513,10 +521,10 @@ int64_t sys_ioctl(struct task *t, const struct syscall_args *a)
         r = fd_set_cloexec(t->files, arg_int(a, 0), cmd == FIOCLEX);
         break;
     case FIONBIO:
-        r = ioctl_set_flag(t, f, arg_addr(a, 2), O_NONBLOCK);
+        r = ioctl_set_flag(t, f, arg_int(a, 0), arg_addr(a, 2), O_NONBLOCK);
         break;
     case FIOASYNC:
-        r = ioctl_set_flag(t, f, arg_addr(a, 2), O_ASYNC);
+        r = ioctl_set_flag(t, f, arg_int(a, 0), arg_addr(a, 2), O_ASYNC);
         break;
     default:
         r = f->ops->ioctl ? f->ops->ioctl(f, task_caller(t), cmd, arg_addr(a, 2)) : -ENOTTY;

@@ -36,8 +36,8 @@ static const char *name_of(unsigned int *seed)
 
 static void open_and_use(unsigned int *seed, struct vfs_caller *c)
 {
-    static const int modes[] = {O_RDONLY, O_RDWR | O_CREAT, O_RDWR | O_CREAT | O_TRUNC, O_RDONLY | O_DIRECTORY, O_PATH,
-                                O_WRONLY | O_APPEND};
+    static const int modes[] = {O_RDONLY, O_RDWR | O_CREAT,   O_RDWR | O_CREAT | O_TRUNC, O_RDONLY | O_DIRECTORY,
+                                O_PATH,   O_WRONLY | O_APPEND};
     struct open_how how = {.flags = (uint64_t)modes[pick(seed, ARRAY_SIZE(modes))], .mode = 0644};
     struct file *f;
     char buf[9000];

@@ -24,8 +24,8 @@ struct linux_dirent64 {
 
 struct hostfs_dir {
     int fd;
-    int64_t pos;      /* the cookie before batch[at] */
-    size_t at, len;   /* what is left of the batch */
+    int64_t pos;    /* the cookie before batch[at] */
+    size_t at, len; /* what is left of the batch */
     char batch[BATCH_BYTES] __attribute__((aligned(8)));
 };
 

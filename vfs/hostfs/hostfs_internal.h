@@ -47,13 +47,13 @@ struct hostfs_name {
 
 struct hostfs_inode {
     struct inode *inode;
-    dev_t host_dev;                   /* immutable, like host_ino */
+    dev_t host_dev; /* immutable, like host_ino */
     uint64_t host_ino;
-    struct hostfs_inode *hash_next;   /* super lock */
-    struct hostfs_name *names;        /* super lock; NULL: the root, or nameless */
+    struct hostfs_inode *hash_next;    /* super lock */
+    struct hostfs_name *names;         /* super lock; NULL: the root, or nameless */
     struct host_fd fds[HOST_FD_KINDS]; /* super lock */
-    atomic_bool stale;                /* the host has changed attributes on our behalf: ask before showing them */
-    atomic_bool always_stale;         /* mapped shared and writable: the host may change them at any time */
+    atomic_bool stale;                 /* the host has changed attributes on our behalf: ask before showing them */
+    atomic_bool always_stale;          /* mapped shared and writable: the host may change them at any time */
 };
 
 extern const struct inode_ops hostfs_dir_inode_ops, hostfs_file_inode_ops, hostfs_symlink_inode_ops, hostfs_special_inode_ops;
@@ -71,7 +71,8 @@ static inline struct hostfs_super *hostfs_sb(const struct super_block *sb)
 /* fds.c. A pinned descriptor of the inode, or -errno; to be released with hostfs_put_fd(). */
 int hostfs_get_fd(struct inode *inode, enum host_fd_kind kind);
 void hostfs_put_fd(struct inode *inode, enum host_fd_kind kind);
-/* Hands an open descriptor to the inode, which owns it then (closes it if it has one). `pin`: for as long as the inode lives. */
+/* Hands an open descriptor to the inode, which owns it then (closes it if it has one). `pin`: for as long as the inode lives.
+ */
 void hostfs_adopt_fd(struct inode *inode, enum host_fd_kind kind, int fd, bool pin);
 void hostfs_close_fds(struct hostfs_inode *hi);
 /* Opens something below a directory; tries again after closing cached descriptors when there are too many. */

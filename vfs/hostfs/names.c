@@ -291,9 +291,8 @@ static ssize_t hostfs_readlink(struct inode *inode, const struct vfs_caller *c, 
 }
 
 #define COMMON_OPS .getattr = hostfs_getattr, .setattr = hostfs_setattr
-#define XATTR_OPS                                                                                           \
-    .getxattr = hostfs_getxattr, .setxattr = hostfs_setxattr, .listxattr = hostfs_listxattr, .removexattr = \
-        hostfs_removexattr
+#define XATTR_OPS \
+    .getxattr = hostfs_getxattr, .setxattr = hostfs_setxattr, .listxattr = hostfs_listxattr, .removexattr = hostfs_removexattr
 
 const struct inode_ops hostfs_dir_inode_ops = {
     COMMON_OPS,

@@ -10,7 +10,6 @@
 
 #define HASH_BUCKETS 256
 
-
 static int hostfs_statfs(struct super_block *sb, struct statfs *out)
 {
     return fstatfs(hostfs_sb(sb)->root_fd, out) < 0 ? -errno : 0;
@@ -125,7 +124,8 @@ int hostfs_create(int root_fd, const struct hostfs_options *opt, struct super_bl
     if (err == 0 && (!hs->hash || fstatfs(root_fd, &sfs) < 0))
         err = hs->hash ? -errno : -ENOMEM;
     if (err == 0)
-        err = super_create("hostfs", opt->shared ? &hostfs_shared_super_ops : &hostfs_super_ops, (unsigned long)sfs.f_type, &sb);
+        err =
+            super_create("hostfs", opt->shared ? &hostfs_shared_super_ops : &hostfs_super_ops, (unsigned long)sfs.f_type, &sb);
     if (err < 0) {
         if (hs->root_fd >= 0)
             close(hs->root_fd);

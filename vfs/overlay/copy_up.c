@@ -1,6 +1,6 @@
 /*
- * Copying up: the first change to an object that exists only in a lower tree makes a copy of it in the upper one, with its data,
- * owner, mode, times and attributes. The directories above it come first.
+ * Copying up: the first change to an object that exists only in a lower tree makes a copy of it in the upper one, with its
+ * data, owner, mode, times and attributes. The directories above it come first.
  */
 #include "vfs/overlay/overlay_internal.h"
 

@@ -1,7 +1,7 @@
 /*
- * Open files of an overlay: each stands on an open file of the layer that held the data at open time, and hands everything on to
- * it. A file that was opened for reading before it was copied up reads the copy from then on, but its mappings keep the lower
- * file's pages, as on Linux.
+ * Open files of an overlay: each stands on an open file of the layer that held the data at open time, and hands everything on
+ * to it. A file that was opened for reading before it was copied up reads the copy from then on, but its mappings keep the
+ * lower file's pages, as on Linux.
  */
 #include "vfs/overlay/overlay_internal.h"
 

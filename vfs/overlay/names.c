@@ -443,23 +443,14 @@ static ssize_t ovl_listxattr(struct inode *inode, char *buf, size_t size)
     return n < 0 ? n : (ssize_t)kept;
 }
 
-#define COMMON_OPS                                                                                                  \
-    .getattr = ovl_getattr, .setattr = ovl_setattr, .getxattr = ovl_getxattr, .setxattr = ovl_setxattr, .listxattr = \
-        ovl_listxattr, .removexattr = ovl_removexattr
+#define COMMON_OPS                                                                                      \
+    .getattr = ovl_getattr, .setattr = ovl_setattr, .getxattr = ovl_getxattr, .setxattr = ovl_setxattr, \
+    .listxattr = ovl_listxattr, .removexattr = ovl_removexattr
 
 const struct inode_ops ovl_dir_inode_ops = {
-    COMMON_OPS,
-    .lookup = ovl_lookup,
-    .create = ovl_create,
-    .mkdir = ovl_mkdir,
-    .mknod = ovl_mknod,
-    .symlink = ovl_symlink,
-    .link = ovl_link,
-    .unlink = ovl_unlink,
-    .rmdir = ovl_rmdir,
-    .rename = ovl_rename,
-    .tmpfile = ovl_tmpfile,
-    .open = ovl_dir_open,
+    COMMON_OPS,         .lookup = ovl_lookup,   .create = ovl_create,   .mkdir = ovl_mkdir,
+    .mknod = ovl_mknod, .symlink = ovl_symlink, .link = ovl_link,       .unlink = ovl_unlink,
+    .rmdir = ovl_rmdir, .rename = ovl_rename,   .tmpfile = ovl_tmpfile, .open = ovl_dir_open,
 };
 const struct inode_ops ovl_file_inode_ops = {COMMON_OPS, .open = ovl_file_open};
 const struct inode_ops ovl_symlink_inode_ops = {COMMON_OPS, .readlink = ovl_readlink};

@@ -2,9 +2,9 @@
  * Private to vfs/overlay/.
  *
  * An overlay inode stands on up to nr_lower + 1 real dentries: the upper one, if the object has been made or copied there, and
- * the lower ones it shows through. Only directories have more than one lower. An object that exists only below is copied up when
- * it is first changed; for that it remembers where it is (directory and name), which cannot change before it is copied up, since
- * directories with a lower part are not renamed (EXDEV, as in Linux without redirect_dir: mv then copies).
+ * the lower ones it shows through. Only directories have more than one lower. An object that exists only below is copied up
+ * when it is first changed; for that it remembers where it is (directory and name), which cannot change before it is copied up,
+ * since directories with a lower part are not renamed (EXDEV, as in Linux without redirect_dir: mv then copies).
  *
  * Lock order: overlay inode->lock -> ovl_inode.copy_lock -> locks of the real filesystems. ovl_super.lock is innermost of ours.
  */
@@ -26,7 +26,7 @@ struct ovl_super {
     struct mutex lock; /* guards the hash, and locations */
     struct ovl_inode **hash;
     unsigned int hash_mask, nr_inodes;
-    struct cred *cred;        /* root's: copies are made with it */
+    struct cred *cred; /* root's: copies are made with it */
     struct vfs_caller caller;
 };
 
@@ -36,8 +36,8 @@ struct ovl_inode {
     struct dentry **lower; /* referenced; immutable, like nr_lower */
     unsigned int nr_lower;
     struct mutex copy_lock;
-    struct inode *parent; /* overlay's, referenced; super lock. NULL for the root and the nameless */
-    char *name;           /* super lock */
+    struct inode *parent;    /* overlay's, referenced; super lock. NULL for the root and the nameless */
+    char *name;              /* super lock */
     const struct inode *key; /* super lock: the real inode it is hashed by; NULL: not hashed */
     struct ovl_inode *hash_next;
 };
@@ -77,7 +77,7 @@ int ovl_iget(struct super_block *sb, struct dentry *upper, struct dentry **lower
              const char *name, struct inode **out);
 void ovl_evict(struct inode *inode);
 void ovl_rehash(struct inode *inode, const struct inode *key); /* found by the real inode `key` from now on */
-void ovl_sync_attr(struct inode *inode); /* copies attributes from the real inode */
+void ovl_sync_attr(struct inode *inode);                       /* copies attributes from the real inode */
 void ovl_set_location(struct inode *inode, struct inode *parent, const char *name);
 uint64_t ovl_ino(const struct ovl_super *os, const struct dentry *real); /* the number that shows, distinct between layers */
 bool ovl_xattr_is(struct dentry *real, const char *name, char value);

@@ -18,11 +18,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PAGE           MEMFILE_PAGE
-#define WRITE_CHUNK    64 /* pages filled at a time: bounds what a fault half-way wastes */
-#define BULK_BYTES     (16 * 1024)
-#define FAULT_AROUND   1024 /* pages that one fault in a hole may allocate; untouched ones cost nothing */
-#define ZEROES_BYTES   (64 * 1024)
+#define PAGE         MEMFILE_PAGE
+#define WRITE_CHUNK  64 /* pages filled at a time: bounds what a fault half-way wastes */
+#define BULK_BYTES   (16 * 1024)
+#define FAULT_AROUND 1024 /* pages that one fault in a hole may allocate; untouched ones cost nothing */
+#define ZEROES_BYTES (64 * 1024)
 
 static const char zeroes[ZEROES_BYTES];
 
@@ -133,7 +133,8 @@ static ssize_t tmpfs_read(struct file *f, const struct vfs_caller *c, struct uio
     return (ssize_t)done;
 }
 
-/* Puts filled pages [off, off+n) at `idx`; `from`..`to` are the bytes that were written. Gives back what finds its place taken. */
+/* Puts filled pages [off, off+n) at `idx`; `from`..`to` are the bytes that were written. Gives back what finds its place taken.
+ */
 static void insert_filled(struct inode *inode, uint64_t idx, uint64_t off, uint64_t n, uint64_t from, uint64_t to)
 {
     struct tmpfs_inode *ti = tmpfs_i(inode);

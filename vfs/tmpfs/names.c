@@ -249,23 +249,14 @@ int tmpfs_removexattr(struct inode *inode, const char *name)
     return err;
 }
 
-#define COMMON_OPS                                                                                            \
+#define COMMON_OPS                                                                                                  \
     .setattr = tmpfs_setattr, .getxattr = tmpfs_getxattr, .setxattr = tmpfs_setxattr, .listxattr = tmpfs_listxattr, \
     .removexattr = tmpfs_removexattr
 
 const struct inode_ops tmpfs_dir_inode_ops = {
-    COMMON_OPS,
-    .lookup = simple_lookup,
-    .create = tmpfs_create_file,
-    .mkdir = tmpfs_mkdir,
-    .mknod = tmpfs_mknod,
-    .symlink = tmpfs_symlink,
-    .link = tmpfs_link,
-    .unlink = tmpfs_unlink,
-    .rmdir = tmpfs_rmdir,
-    .rename = tmpfs_rename,
-    .tmpfile = tmpfs_tmpfile,
-    .open = simple_dir_open,
+    COMMON_OPS,           .lookup = simple_lookup,  .create = tmpfs_create_file, .mkdir = tmpfs_mkdir,
+    .mknod = tmpfs_mknod, .symlink = tmpfs_symlink, .link = tmpfs_link,          .unlink = tmpfs_unlink,
+    .rmdir = tmpfs_rmdir, .rename = tmpfs_rename,   .tmpfile = tmpfs_tmpfile,    .open = simple_dir_open,
 };
 const struct inode_ops tmpfs_file_inode_ops = {COMMON_OPS, .open = tmpfs_file_open};
 const struct inode_ops tmpfs_symlink_inode_ops = {COMMON_OPS, .readlink = tmpfs_readlink};

@@ -1,8 +1,8 @@
 /*
  * Which page of the memory file holds which page of a tmpfs file: a sparse array from file page to memory-file page.
  *
- * The first pages are in the struct itself, because most files are small. Beyond them a radix tree grows upwards: leaves of 1024
- * entries of 32 bits (4 MiB of file each), nodes of 512 pointers. Not locked.
+ * The first pages are in the struct itself, because most files are small. Beyond them a radix tree grows upwards: leaves of
+ * 1024 entries of 32 bits (4 MiB of file each), nodes of 512 pointers. Not locked.
  */
 #ifndef VFS_TMPFS_PAGE_TREE_H
 #define VFS_TMPFS_PAGE_TREE_H

@@ -26,8 +26,8 @@ struct tmpfs_super {
 struct tmpfs_inode {
     struct mutex pages_lock;
     struct page_tree pages GUARDED_BY(pages_lock);
-    atomic_uint seals;          /* F_SEAL_*; changed under inode->lock */
-    char *link;                 /* a symlink's target; immutable */
+    atomic_uint seals; /* F_SEAL_*; changed under inode->lock */
+    char *link;        /* a symlink's target; immutable */
     struct mutex xattr_lock;
     struct simple_xattrs xattrs GUARDED_BY(xattr_lock);
 };
