@@ -3,7 +3,8 @@
 need busybox
 mkdir bin
 busybox --install -s /tmp/bin
-PATH=/tmp/bin exec busybox sh -eu <<'END'
+B=$(command -v busybox)
+PATH=/tmp/bin exec "$B" sh -eu <<'END'
 expect() { [ "$2" = "$3" ] || { echo "$1: got '$2' wanted '$3'"; exit 1; }; }
 expect arith "$((3 * (4 + 5)))" 27
 expect loop "$(for i in 1 2 3; do echo $i; done | tr '\n' ' ')" "1 2 3 "
