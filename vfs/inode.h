@@ -9,6 +9,10 @@
  * two directories in ancestor-first then address order under sb->rename_lock) and a file's metadata. Dentry links (parent,
  * children, name, inode) are guarded by the dcache lock inside vfs/dcache.c; a dentry's inode never changes from one inode to
  * another while it is hashed, so a walker that holds a reference may read it.
+ *
+ * Order with the memory manager, as in Linux: inode->lock -> mm->lock -> what map_extent takes. A write copies from guest
+ * memory (and may fault) with inode->lock held; map_extent, mmap and release are called with mm->lock held and never take
+ * inode->lock.
  */
 #ifndef VFS_INODE_H
 #define VFS_INODE_H
@@ -117,7 +121,8 @@ struct inode {
 };
 
 /*
- * Someone who has mapped the file and must hear when pages go away (truncate, hole punch). Called without inode->lock. */
+ * Someone who has mapped the file and must hear when pages go away (truncate, hole punch). The writer's
+ * inode->lock may be held: the callback must not take one. */
 struct inode_mapping {
     struct list_head node; /* in inode->mappings */
     void (*invalidate)(struct inode_mapping *m, uint64_t off, uint64_t len);
