@@ -87,7 +87,8 @@ int64_t socket_recv(struct task *t, struct file *f, struct sk_msg *m, int64_t de
     struct msg_op op = {.s = s, .t = t, .m = m};
     int64_t limit = s->rcvtimeo, own, r;
 
-    if (is_nonblock(f))
+    /* There is never an error to wait for. */
+    if (is_nonblock(f) || (m->flags & MSG_ERRQUEUE && s->family != AF_UNIX))
         m->flags |= MSG_DONTWAIT;
     /* How much of a stream to wait for. A peek sees what there is. */
     if (s->type == SOCK_STREAM && !(m->flags & MSG_PEEK)) {

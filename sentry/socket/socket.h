@@ -92,7 +92,7 @@ struct socket {
     struct file *file; /* while a descriptor has it; not referenced; written by the layer under lock */
     uint64_t ino;      /* of the file; 0: none yet */
     uid_t uid;
-    int family, type, protocol; /* immutable */
+    int family, type, protocol; /* immutable, but that IPV6_ADDRFORM makes AF_INET of AF_INET6 */
     struct waitq wq;
     struct mutex read_lock, lock;
     struct skb_queue rq GUARDED_BY(lock);

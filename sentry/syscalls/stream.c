@@ -29,7 +29,7 @@ struct stream_op {
     struct task *t;
     struct file *f;
     struct uio *uio;
-    bool writing;
+    bool writing, some;
     int64_t done; /* of a write that goes on */
 };
 
@@ -46,7 +46,7 @@ static int64_t stream_try(void *arg)
         if (r <= 0)
             return r;
         op->done += r;
-        if (!(op->f->mode & FMODE_STREAM) || op->uio->resid == 0)
+        if (!(op->f->mode & FMODE_STREAM) || op->some || op->uio->resid == 0)
             return op->done;
     }
 }
@@ -72,4 +72,9 @@ int64_t stream_read(struct task *t, struct file *f, struct uio *uio, bool nonblo
 int64_t stream_write(struct task *t, struct file *f, struct uio *uio, bool nonblock)
 {
     return run(&(struct stream_op){.t = t, .f = f, .uio = uio, .writing = true}, nonblock);
+}
+
+int64_t stream_write_some(struct task *t, struct file *f, struct uio *uio, bool nonblock)
+{
+    return run(&(struct stream_op){.t = t, .f = f, .uio = uio, .writing = true, .some = true}, nonblock);
 }

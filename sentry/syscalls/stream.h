@@ -16,6 +16,8 @@ struct file;
  */
 int64_t stream_read(struct task *t, struct file *f, struct uio *uio, bool nonblock);
 int64_t stream_write(struct task *t, struct file *f, struct uio *uio, bool nonblock);
+/* The same, but done as soon as something could be written, as vmsplice(2) is. */
+int64_t stream_write_some(struct task *t, struct file *f, struct uio *uio, bool nonblock);
 
 void task_send_sigpipe(struct task *t);
 void task_send_sigxfsz(struct task *t);

@@ -206,7 +206,7 @@ int64_t sys_vmsplice(struct task *t, const struct syscall_args *a)
         if (!r)
             r = mm_uio_init(&uio, t->mm, v.iov, v.n);
         if (!r && uio.resid)
-            r = f->mode & FMODE_WRITE ? stream_write(t, f, &uio, flags & SPLICE_F_NONBLOCK)
+            r = f->mode & FMODE_WRITE ? stream_write_some(t, f, &uio, flags & SPLICE_F_NONBLOCK)
                                       : stream_read(t, f, &uio, flags & SPLICE_F_NONBLOCK);
         iov_fini(&v);
     }

@@ -14,6 +14,7 @@
 #ifndef SENTRY_SOCKET_INET_LOOPBACK_INET_H
 #define SENTRY_SOCKET_INET_LOOPBACK_INET_H
 
+#include "sentry/kernel/ktimer.h"
 #include "sentry/socket/net.h"
 #include "sentry/socket/scm.h"
 #include "sentry/socket/socket.h"
@@ -60,6 +61,11 @@ struct inet_sock {
     bool has_mark, has_urgent;
     uint8_t urgent;
     uint64_t sent;
+    /* Sent with MSG_MORE or TCP_CORK, and kept for more to come: a stream's for 200 ms, a datagram until it is whole. s.lock */
+    struct skb *corked;
+    struct inet_end cork_dst; /* of a datagram, and from where */
+    struct inet_end cork_src;
+    struct ktimer cork_timer; /* TCP; see tcp_data.c */
 };
 
 static inline struct inet_sock *inet_of(struct socket *s)
@@ -113,6 +119,8 @@ ssize_t tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m);
 uint32_t tcp_poll(struct socket *s);
 long tcp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
 void tcp_wmem_freed(struct socket *s);
+void tcp_cork_init(struct inet_sock *i);
+void tcp_uncork(struct inet_sock *i);            /* sends what is kept */
 int tcp_kernel_state(const struct inet_sock *i); /* TCP_ESTABLISHED... as the kernel numbers them */
 
 /* option.c */

@@ -153,14 +153,11 @@ static const struct int_option *find(const struct inet_sock *i, int level, int n
     return NULL;
 }
 
-/* Sending datagrams corked would need them put together; nothing that runs here asks for that. */
+/* -errno; 1: it gets its default; 0: as it is. */
 static int check_special(const struct inet_sock *i, const struct int_option *opt, int v)
 {
     if (opt->level == SOL_IPV6 && opt->name == IPV6_V6ONLY && i->local.port)
         return -EINVAL;
-    if (opt->level == SOL_UDP && opt->name == UDP_CORK && v)
-        return -ENOPROTOOPT;
-    /* 0 means the default. */
     if (opt->level == SOL_TCP && opt->name == TCP_MAXSEG && v == 0)
         return 1;
     return 0;
@@ -186,7 +183,29 @@ static int set_int(struct inet_sock *i, struct task *t, const struct int_option 
     mutex_lock(&i->s.lock);
     *value_of(&i->o, opt) = special ? opt->initial : v;
     mutex_unlock(&i->s.lock);
+    if (opt->level == SOL_TCP && (opt->name == TCP_CORK ? !v : opt->name == TCP_NODELAY && v))
+        tcp_uncork(i);
     return 0;
+}
+
+/* An IPv6 socket that talks to an IPv4 address becomes an IPv4 one. */
+static int set_addrform(struct inet_sock *i, const void *val, socklen_t len)
+{
+    int v, r = 0;
+
+    if (sockopt_get_int(val, len, &v))
+        return -EINVAL;
+    if (v != AF_INET)
+        return -EINVAL;
+    mutex_lock(&i->s.lock);
+    if (i->state != TCP_S_ESTABLISHED)
+        r = -ENOTCONN;
+    else if (i->o.v6only || !inet_is_v4(&i->remote.addr))
+        r = -EADDRNOTAVAIL;
+    else
+        i->s.family = AF_INET;
+    mutex_unlock(&i->s.lock);
+    return r;
 }
 
 /* Multicast needs an interface that can do it, and lo cannot. */
@@ -253,7 +272,7 @@ int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const
     int v;
 
     if (!has_level(i, level))
-        return level == SOL_SOCKET ? -ENOPROTOOPT : level == SOL_IPV6 || level == SOL_RAW ? -ENOPROTOOPT : -EOPNOTSUPP;
+        return -ENOPROTOOPT;
     if (opt) {
         if (opt->flags & OPT_BYTE && len >= 1 && len < sizeof(int))
             v = *(const uint8_t *)val;
@@ -275,6 +294,8 @@ int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const
     }
     if (level == SOL_IP && name == IP_OPTIONS)
         return len == 0 ? 0 : -EINVAL;
+    if (level == SOL_IPV6 && name == IPV6_ADDRFORM)
+        return set_addrform(i, val, len);
     return set_multicast(i, level, name, val, len);
 }
 

@@ -34,6 +34,7 @@ struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int 
     list_init(&i->pending);
     list_init(&i->accept_node);
     if (type == SOCK_STREAM) {
+        tcp_cork_init(i);
         i->s.sndbuf = TCP_SNDBUF;
         i->s.rcvbuf = TCP_RCVBUF;
     }
@@ -475,7 +476,11 @@ static void tcp_end(struct inet_sock *i)
 
 static void tcp_release(struct socket *s)
 {
-    tcp_end(inet_of(s));
+    struct inet_sock *i = inet_of(s);
+
+    ktimer_cancel_sync(&i->cork_timer);
+    tcp_uncork(i);
+    tcp_end(i);
 }
 
 /* connect(AF_UNSPEC): the socket can be used anew. */
@@ -503,6 +508,8 @@ static int tcp_shutdown(struct socket *s, int how)
     unsigned int mask = (unsigned int)how + 1;
     enum tcp_state state;
 
+    if (mask & SHUT_MASK_SEND)
+        tcp_uncork(i);
     mutex_lock(&s->lock);
     state = i->state;
     if (state == TCP_S_ESTABLISHED || state == TCP_S_CLOSE)

@@ -78,13 +78,91 @@ static void deliver(struct inet_sock *i, struct inet_sock *peer, struct skb *skb
     waitq_wake(&peer->s.wq, events);
 }
 
+/* What MSG_MORE keeps back is sent when there is no more to come, or after this. */
+#define CORK_NS 200000000
+
+static struct skb *take_corked(struct inet_sock *i)
+{
+    struct skb *skb;
+
+    mutex_lock(&i->s.lock);
+    skb = i->corked;
+    i->corked = NULL;
+    mutex_unlock(&i->s.lock);
+    return skb;
+}
+
+void tcp_uncork(struct inet_sock *i)
+{
+    struct skb *skb = take_corked(i);
+    struct inet_sock *peer;
+
+    if (!skb)
+        return;
+    peer = get_peer(i);
+    if (!peer) {
+        skb_free(skb);
+        return;
+    }
+    deliver(i, peer, skb, false);
+    socket_put(&peer->s);
+}
+
+static void cork_timeout(struct ktimer *kt)
+{
+    tcp_uncork(container_of(kt, struct inet_sock, cork_timer));
+}
+
+void tcp_cork_init(struct inet_sock *i)
+{
+    ktimer_init(&i->cork_timer, i->s.net->k->loop, cork_timeout);
+}
+
+/* Adds to what is kept, and sends it if it is full or this is the end. */
+static ssize_t send_corked(struct inet_sock *i, struct inet_sock *peer, struct sk_msg *m, bool more)
+{
+    struct skb *skb = take_corked(i);
+    size_t n;
+    ssize_t r;
+
+    if (!skb) {
+        if (!sock_may_send(&i->s))
+            return -EAGAIN;
+        skb = skb_alloc(&i->s, SKB_STREAM_MAX);
+        if (!skb)
+            return -ENOBUFS;
+    }
+    n = SKB_STREAM_MAX - skb->len < m->uio->resid ? SKB_STREAM_MAX - skb->len : m->uio->resid;
+    r = uio_copy_from(m->uio, skb->data + skb->len, n);
+    if (r > 0)
+        skb->len += (uint32_t)r;
+    if (more && skb->len < SKB_STREAM_MAX && m->uio->resid == 0) {
+        mutex_lock(&i->s.lock);
+        if (!i->corked) {
+            i->corked = skb;
+            skb = NULL;
+        }
+        mutex_unlock(&i->s.lock);
+        if (!skb)
+            ktimer_set(&i->cork_timer, kernel_monotonic_ns() + CORK_NS);
+    }
+    if (skb && skb->len)
+        deliver(i, peer, skb, false);
+    else if (skb)
+        skb_free(skb);
+    return r ? r : -EFAULT;
+}
+
 static ssize_t send_piece(struct inet_sock *i, struct inet_sock *peer, struct sk_msg *m)
 {
     size_t n = m->uio->resid < SKB_STREAM_MAX ? m->uio->resid : SKB_STREAM_MAX;
     bool last = n == m->uio->resid;
+    bool more = m->flags & MSG_MORE || i->o.cork;
     struct skb *skb;
     ssize_t r;
 
+    if (unlikely(more || i->corked) && !(m->flags & MSG_OOB))
+        return send_corked(i, peer, m, more);
     if (!sock_may_send(&i->s))
         return -EAGAIN;
     skb = skb_alloc(&i->s, n);

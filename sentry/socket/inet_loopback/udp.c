@@ -104,12 +104,69 @@ static void refused(struct inet_sock *i)
     waitq_wake(&i->s.wq, POLLERR);
 }
 
+/* A datagram in parts: the first says where it goes. *out gets the whole one, or NULL if more is to come. */
+static int add_corked(struct inet_sock *i, struct sk_msg *m, bool more, struct inet_end *src, struct inet_end *dst,
+                      struct skb **out)
+{
+    struct skb *skb;
+    size_t n = m->uio->resid, max;
+
+    mutex_lock(&i->s.lock);
+    skb = i->corked;
+    i->corked = NULL;
+    if (skb) {
+        *src = i->cork_src;
+        *dst = i->cork_dst;
+    }
+    mutex_unlock(&i->s.lock);
+    if (!skb) {
+        skb = skb_alloc(NULL, SKB_STREAM_MAX);
+        if (!skb)
+            return -ENOBUFS;
+    }
+    max = inet_is_v4(&dst->addr) ? MAX_PAYLOAD_V4 : MAX_PAYLOAD_V6;
+    if (skb->len + n > max || (n && uio_copy_from(m->uio, skb->data + skb->len, n) != (ssize_t)n)) {
+        skb_free(skb);
+        return n > max ? -EMSGSIZE : -EFAULT;
+    }
+    skb->len += (uint32_t)n;
+    *out = skb;
+    if (!more)
+        return 0;
+    mutex_lock(&i->s.lock);
+    if (!i->corked) {
+        i->corked = skb;
+        i->cork_src = *src;
+        i->cork_dst = *dst;
+        *out = NULL;
+    }
+    mutex_unlock(&i->s.lock);
+    return 0;
+}
+
+static int make_message(struct sk_msg *m, struct skb **out)
+{
+    size_t n = m->uio->resid;
+    struct skb *skb = skb_alloc(NULL, n);
+
+    if (!skb)
+        return -ENOBUFS;
+    if (n && uio_copy_from(m->uio, skb->data, n) != (ssize_t)n) {
+        skb_free(skb);
+        return -EFAULT;
+    }
+    skb->len = (uint32_t)n;
+    *out = skb;
+    return 0;
+}
+
 static ssize_t udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
 {
     struct inet_sock *i = inet_of(s), *to;
     struct inet_end src, dst;
     size_t n = m->uio->resid;
     struct skb *skb;
+    bool more;
     int r;
 
     if (m->flags & MSG_OOB)
@@ -126,14 +183,10 @@ static ssize_t udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
         return r;
     if (atomic_load(&s->shutdown) & SHUT_MASK_SEND)
         return -EPIPE;
-    skb = skb_alloc(NULL, n);
-    if (!skb)
-        return -ENOBUFS;
-    if (n && uio_copy_from(m->uio, skb->data, n) != (ssize_t)n) {
-        skb_free(skb);
-        return -EFAULT;
-    }
-    skb->len = (uint32_t)n;
+    more = m->flags & MSG_MORE || i->o.udp_cork;
+    r = more || i->corked ? add_corked(i, m, more, &src, &dst, &skb) : make_message(m, &skb);
+    if (r || !skb)
+        return r ? r : (ssize_t)n;
     skb->from = as_sockaddr(&src);
     skb->to = as_sockaddr(&dst);
     skb->ttl = (uint8_t)(m->scm && m->scm->has_ttl && m->scm->ttl >= 0 ? m->scm->ttl
@@ -295,14 +348,18 @@ static void udp_release(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
     struct list_head queue;
+    struct skb *corked;
 
     mutex_lock(&s->lock);
     i->dead = true;
     inet_table_remove(i);
     inet_set_remote(i, NULL, NULL, TCP_S_CLOSE);
     skb_queue_take(&s->rq, &queue);
+    corked = i->corked;
+    i->corked = NULL;
     mutex_unlock(&s->lock);
     skb_free_list(&queue);
+    skb_free(corked);
 }
 
 const struct socket_ops udp_ops = {
