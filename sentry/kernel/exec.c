@@ -246,6 +246,7 @@ static int do_exec(struct task *t, struct file *file, const char *filename, cons
                    const struct string_block *envp)
 {
     struct exec_result res;
+    pid_t old_tid = t->tid;
     struct cred *cred;
     bool secure, gained;
     int r = new_cred(t, file, &cred, &secure);
@@ -285,6 +286,7 @@ static int do_exec(struct task *t, struct file *file, const char *filename, cons
     task_commit_cred(t, cred); /* also tells the platform the new tid */
     if (reset_handlers(t))
         task_request_group_exit(t, SIGKILL);
+    ptrace_exec(t, old_tid);
     return 0;
 }
 

@@ -75,9 +75,16 @@ void task_release_locked(struct task *t)
 void tgroup_reap_locked(struct tgroup *tg)
 {
     struct kernel *k = tg->k;
-    struct task *leader = tg->leader;
+    struct task *leader = tg->leader, *t, *next;
     struct pid *pid = tg->pid;
 
+    /* Threads that a tracer has not waited for go with their process. */
+    list_for_each_entry_safe(t, next, &tg->threads, thread_node) {
+        if (t->ptrace.tracer)
+            ptrace_unlink_locked(t);
+        if (t != leader)
+            unhash_task_locked(t);
+    }
     tg->reaped = true;
     list_del_init(&tg->sibling);
     tg->parent = NULL;
@@ -130,7 +137,7 @@ static void send_pdeath_signals(struct tgroup *child)
 }
 
 /* A zombie has a parent that must be told, or nobody. Reaped at once in the latter case. */
-static void announce_zombie(struct tgroup *tg)
+void announce_zombie_locked(struct tgroup *tg)
 {
     if (notify_parent_exit_locked(tg) || tg->k->dying)
         tgroup_reap_locked(tg);
@@ -160,7 +167,7 @@ static void reparent_children(struct task *t, bool last)
         send_pdeath_signals(child);
         child->exit_signal = SIGCHLD;
         if (child->zombie)
-            announce_zombie(child);
+            announce_zombie_locked(child);
         else
             pgrp_check_orphan(child, tg, NULL);
     }
@@ -271,6 +278,7 @@ static bool finish_exit(struct task *t, const struct cputime *times, bool last)
     bool dead;
 
     mutex_lock(&k->tasks_lock);
+    ptrace_detach_all_locked(t);
     reparent_children(t, last);
     if (last)
         pgrp_check_orphan(tg, tg->parent, tg);
@@ -281,7 +289,9 @@ static bool finish_exit(struct task *t, const struct cputime *times, bool last)
     mutex_unlock(&tg->siglock);
     atomic_store_explicit(&t->state, TASK_ZOMBIE, memory_order_relaxed);
     dead = --tg->nr_threads == 0;
-    if (t != tg->leader)
+    if (t != tg->leader && t->ptrace.tracer)
+        ptrace_notify_zombie_locked(t);
+    else if (t != tg->leader)
         task_release_locked(t);
     if (tg->group_exec)
         task_wake(tg->group_exec);
@@ -291,7 +301,11 @@ static bool finish_exit(struct task *t, const struct cputime *times, bool last)
         waitq_wake(&tg->pid->exit_wq, POLLIN);
         if (k->init == tg)
             k->init = NULL;
-        announce_zombie(tg);
+        /* A tracer that is not the parent comes first. */
+        if (tg->leader->ptrace.tracer && tg->leader->ptrace.tracer->tg != tg->parent && !k->dying)
+            ptrace_notify_zombie_locked(tg->leader);
+        else
+            announce_zombie_locked(tg);
     }
     mutex_unlock(&k->tasks_lock);
     return dead;
@@ -301,8 +315,11 @@ void task_exit(struct task *t)
 {
     struct kernel *k = t->k;
     struct tgroup *tg = tgroup_get(t->tg);
-    bool last = begin_exit(t), dead;
     struct cputime times;
+    bool last, dead;
+
+    ptrace_exit_event(t);
+    last = begin_exit(t);
 
     if (last) {
         tgroup_timers_exit(tg);
@@ -377,6 +394,8 @@ int task_exec_alone(struct task *t)
         struct pid *own = t->pid;
         pid_t tid = leader->tid;
 
+        if (leader->ptrace.tracer)
+            ptrace_unlink_locked(leader);
         mutex_lock(&tg->siglock);
         list_del_init(&leader->thread_node);
         mutex_unlock(&tg->siglock);

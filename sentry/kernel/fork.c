@@ -23,6 +23,7 @@
 #include <linux/sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 
 #define NEW_NAMESPACES \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME_)
@@ -243,7 +244,7 @@ void task_publish_locked(struct task *t, struct tgroup *parent, pid_t parent_tid
     user_nproc_add(k, t->cred->uid, 1);
 }
 
-static int publish(struct task *child, struct task *t, const struct clone_request *rq)
+static int publish(struct task *child, struct task *t, const struct clone_request *rq, int event)
 {
     struct kernel *k = t->k;
     int r;
@@ -255,6 +256,7 @@ static int publish(struct task *child, struct task *t, const struct clone_reques
         task_publish_locked(child, sibling ? t->tg->parent : t->tg, sibling ? t->tg->parent_tid : t->tid);
         if (!(rq->flags & CLONE_THREAD))
             pgrp_join(child->tg, t->tg->pgrp);
+        ptrace_clone_child_locked(child, t, event, rq);
     }
     mutex_unlock(&k->tasks_lock);
     return r;
@@ -272,6 +274,8 @@ void task_unpublish(struct task *child)
     tg->nr_live--;
     tg->nr_threads--;
     mutex_unlock(&tg->siglock);
+    if (child->ptrace.tracer)
+        ptrace_unlink_locked(child);
     if (tg->leader == child)
         tgroup_reap_locked(tg);
     else
@@ -327,7 +331,7 @@ int64_t task_clone(struct task *t, const struct clone_request *rq)
 {
     struct task *child;
     struct pid *pid = NULL;
-    int pidfd = -1, r = check_flags(t, rq);
+    int pidfd = -1, event = ptrace_clone_event(t, rq), r = check_flags(t, rq);
     int64_t tid;
 
     if (r)
@@ -361,7 +365,7 @@ int64_t task_clone(struct task *t, const struct clone_request *rq)
         if (r < 0)
             goto fail;
     }
-    r = publish(child, t, rq);
+    r = publish(child, t, rq, event);
     if (r)
         goto fail;
 
@@ -380,8 +384,12 @@ int64_t task_clone(struct task *t, const struct clone_request *rq)
         goto fail;
     }
     atomic_fetch_add_explicit(&t->k->nr_forks, 1, memory_order_relaxed);
-    if (rq->flags & CLONE_VFORK)
+    if (event)
+        ptrace_event(t, event, (uint64_t)tid);
+    if (rq->flags & CLONE_VFORK) {
         wait_for_vfork(t, child);
+        ptrace_event_if(t, PTRACE_EVENT_VFORK_DONE, (uint64_t)tid);
+    }
     task_put(child);
     return tid;
 

@@ -47,19 +47,24 @@ static struct ksigaction parent_action(struct tgroup *parent, int signo)
     return ka;
 }
 
+void send_sigchld_locked(struct tgroup *parent, const ksiginfo *info)
+{
+    struct ksigaction ka = parent_action(parent, SIGCHLD);
+
+    if (ka.handler != (uint64_t)SIG_IGN && !(ka.flags & SA_NOCLDSTOP))
+        send_to_parent(parent, info);
+}
+
 void notify_parent_cldstop_locked(struct tgroup *tg, int why, int status)
 {
     struct tgroup *parent = tg->parent;
-    struct ksigaction ka;
+    struct task *tracer = tg->leader ? tg->leader->ptrace.tracer : NULL;
     ksiginfo info;
 
-    if (!parent || !tg->leader)
+    if (!parent || !tg->leader || (tracer && tracer->tg == parent)) /* a tracer hears of each thread */
         return;
-    ka = parent_action(parent, SIGCHLD);
-    if (ka.handler != (uint64_t)SIG_IGN && !(ka.flags & SA_NOCLDSTOP)) {
-        child_info(tg, SIGCHLD, why, status, &info);
-        send_to_parent(parent, &info);
-    }
+    child_info(tg, SIGCHLD, why, status, &info);
+    send_sigchld_locked(parent, &info);
     waitq_wake(&parent->child_wait, POLLIN);
 }
 
@@ -137,7 +142,7 @@ void jobctl_do_stop(struct task *t, int signo) NO_THREAD_SAFETY_ANALYSIS
     if (!t->stop_wanted)
         begin_stop(t, signo);
     t->stop_wanted = false;
-    t->in_stop = true;
+    t->in_stop = !t->ptrace.tracer;
     complete = arrive(tg);
     signo = tg->stop_signo;
     mutex_unlock(&tg->siglock);
@@ -149,6 +154,8 @@ void jobctl_do_stop(struct task *t, int signo) NO_THREAD_SAFETY_ANALYSIS
         mutex_unlock(&k->tasks_lock);
     }
     mutex_lock(&tg->siglock);
+    if (t->ptrace.tracer && !t->in_stop)
+        ptrace_group_stop(t, signo);
     while (t->in_stop && !atomic_load(&t->fatal)) {
         mutex_unlock(&tg->siglock);
         task_block_uninterruptible(t);

@@ -17,6 +17,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/ptrace.h>
 
 #define MAX_INSNS_PER_CHAIN 32768 /* as Linux: (1 << 18) / sizeof(struct sock_filter) */
 
@@ -272,8 +273,9 @@ bool seccomp_check(struct task *t, int64_t *result)
     case SECCOMP_RET_TRAP:
         send_sigsys(t, (uint16_t)(v & SECCOMP_RET_DATA));
         return false;
-    case SECCOMP_RET_TRACE:      /* nobody traces */
-    case SECCOMP_RET_USER_NOTIF: /* and nobody listens */
+    case SECCOMP_RET_TRACE: /* the tracer may change or skip the call; without one it fails */
+        return ptrace_event_if(t, PTRACE_EVENT_SECCOMP, v & SECCOMP_RET_DATA) && t->orig_rax >= 0 && !atomic_load(&t->fatal);
+    case SECCOMP_RET_USER_NOTIF: /* nobody listens */
         return false;
     case SECCOMP_RET_KILL_THREAD:
         kill_by_seccomp(t, t->tg->nr_live == 1);

@@ -81,9 +81,18 @@ static bool get_signal(struct task *t, struct ksigaction *ka, ksiginfo *info, vo
             jobctl_do_stop(t, 0);
             continue;
         }
+        if (t->ptrace.trap_wanted) {
+            ptrace_group_stop(t, 0);
+            continue;
+        }
         signo = signal_dequeue_locked(t, ~t->blocked, info, timer);
         if (!signo)
             return false;
+        if (t->ptrace.tracer && signo != SIGKILL) {
+            signo = ptrace_signal(t, signo, info);
+            if (!signo)
+                continue;
+        }
         *ka = take_action(tg, signo);
         if (ka->handler > (uint64_t)SIG_IGN)
             return true;

@@ -88,8 +88,8 @@ void signal_recalc(struct task *t)
     const struct tgroup *tg = t->tg;
     ksigset deliverable = (t->pending.set | tg->shared_pending.set) & ~t->blocked;
 
-    atomic_store(&t->sigpending,
-                 deliverable || t->stop_wanted || tg->group_exit || atomic_load(&t->fatal) || t->exit_requested);
+    atomic_store(&t->sigpending, deliverable || t->stop_wanted || t->ptrace.trap_wanted || tg->group_exit ||
+                                     atomic_load(&t->fatal) || t->exit_requested);
 }
 
 void signal_kick(struct task *t)
@@ -118,6 +118,8 @@ static bool is_ignored(const struct task *t, int signo, bool from_outside)
     uint64_t handler;
 
     if ((t->blocked | t->real_blocked) & ksig_bit(signo))
+        return false;
+    if (t->ptrace.tracer && signo != SIGKILL) /* the tracer wants to see it */
         return false;
     handler = handler_of(t->tg, signo);
     if (handler == (uint64_t)SIG_IGN)
@@ -150,6 +152,12 @@ static void continue_process(struct tgroup *tg)
     list_for_each_entry(t, &tg->threads, thread_node) {
         t->stop_wanted = false;
         t->stop_dequeued = false;
+        if (t->ptrace.seized && t->ptrace.tracer && (why || t->ptrace.stopped)) {
+            t->ptrace.trap_wanted = true;
+            if (t->ptrace.stopped && t->ptrace.mode == PTRACE_RUN_LISTEN)
+                t->ptrace.stopped = false;
+            signal_kick(t);
+        }
         if (t->in_stop) {
             t->in_stop = false;
             signal_kick(t);
@@ -207,7 +215,7 @@ static bool wants_signal(const struct task *t, int signo)
         return false;
     if (signo == SIGKILL)
         return true;
-    return !t->in_stop;
+    return !t->in_stop && !t->ptrace.stopped;
 }
 
 static void complete_signal(struct tgroup *tg, struct task *only, int signo)
@@ -235,7 +243,7 @@ static void complete_signal(struct tgroup *tg, struct task *only, int signo)
     handler = handler_of(tg, signo);
     if (handler == (uint64_t)SIG_DFL && !tg->group_exit && !(t->real_blocked & ksig_bit(signo)) &&
         !signal_stops_by_default(signo) && !signal_ignored_by_default(signo) && !signal_dumps_core(signo) &&
-        (!tg->unkillable || signo == SIGKILL)) {
+        (!tg->unkillable || signo == SIGKILL) && (!t->ptrace.tracer || signo == SIGKILL)) {
         signal_group_exit_locked(tg, signo);
         return;
     }

@@ -101,6 +101,8 @@ struct task *task_alloc(struct kernel *k)
     t->timer_slack_ns = t->default_timer_slack_ns = 50000;
     t->start_ns = (uint64_t)kernel_monotonic_ns();
     list_init(&t->thread_node);
+    list_init(&t->ptrace.node);
+    list_init(&t->ptraced);
     signal_init_pending(&t->pending);
     return t;
 }
@@ -124,6 +126,7 @@ void task_put(struct task *t)
     pid_put(t->pid);
     tgroup_put(t->tg);
     free(t->fp_inherit);
+    free(t->ptrace.fp);
     free(t);
 }
 
@@ -147,7 +150,7 @@ void task_set_answers(struct task *t)
         .egid = t->cred->egid,
     };
 
-    platform_set_answers(t->ctx, t->seccomp_mode ? NULL : &answers);
+    platform_set_answers(t->ctx, t->seccomp_mode || t->ptrace.mode != PTRACE_RUN ? NULL : &answers);
 }
 
 void task_commit_cred(struct task *t, struct cred *new_cred)

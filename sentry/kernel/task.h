@@ -13,6 +13,7 @@
 #include "lib/refcount.h"
 #include "platform/platform.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/ptrace.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/wait.h"
 #include "sentry/mm/usercopy.h"
@@ -94,7 +95,8 @@ struct task {
     int seccomp_mode;                              /* SECCOMP_MODE_*; 0: calls are not filtered */
     struct seccomp_filter *seccomp;                /* the newest filter; referenced */
     _Atomic(struct seccomp_filter *) seccomp_sync; /* a chain that another thread wants this one to take over; referenced */
-    bool no_tsc;                                   /* PR_SET_TSC's answer only */
+    struct ptrace_state ptrace;                    /* being traced */
+    struct list_head ptraced;                      /* those this task traces: their ptrace.node; tasks_lock */
 
     /* Pointers that only the task itself replaces; others read them under tg->siglock, and take a reference. */
     struct mm *mm; /* NULL after exit */

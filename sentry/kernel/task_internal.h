@@ -39,6 +39,8 @@ void task_request_group_exit(struct task *t, int wait_status);
 void task_vfork_release(struct task *t);
 /* Takes a zombie process or a dead thread out of all tables. tasks_lock held. */
 void task_release_locked(struct task *t);
+/* Tells the parent of a zombie process; reaps it when nobody will wait. */
+void announce_zombie_locked(struct tgroup *tg);
 /* The status of a zombie has been taken. tasks_lock held; drops the table's reference. */
 void tgroup_reap_locked(struct tgroup *tg);
 /* Kills all other threads of the process and waits until they are gone, then takes the leader's tid; for exec. 0 or -EAGAIN. */
@@ -69,6 +71,8 @@ void signal_retarget_locked(struct task *t, ksigset set);
 int pgrp_signal_locked(struct pgrp *pg, const ksiginfo *info);
 
 /* jobctl.c. */
+/* tasks_lock held. SIGCHLD for a stop or the like, which SA_NOCLDSTOP silences. */
+void send_sigchld_locked(struct tgroup *parent, const ksiginfo *info);
 /* tasks_lock held. Tells the parent that the process stopped or continued (CLD_*). */
 void notify_parent_cldstop_locked(struct tgroup *tg, int why, int status);
 /* tasks_lock held. Tells the parent of a zombie; true if nobody will wait for it. */

@@ -86,6 +86,7 @@ static bool has_work(struct task *t)
     work |= atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed);
     work |= atomic_load_explicit(&t->k->paused, memory_order_relaxed);
     work |= atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed) != NULL;
+    work |= t->ptrace.step;
     return work;
 }
 
@@ -101,21 +102,26 @@ static void do_work(struct task *t)
         cpu_timers_check(t);
     while (signal_pending(t) && task_signal_work(t))
         serve_syscall(t);
+    ptrace_prepare_run(t);
 }
 
 /* The call in regs (or, for a restart, in orig_rax). */
 static void serve_syscall(struct task *t)
 {
     struct guest_regs *regs = &t->regs;
-    struct syscall_args args = {{regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9}};
-    uint64_t nr = (uint64_t)t->orig_rax;
+    struct syscall_args args;
+    uint64_t nr;
     int64_t r;
 
+    if (unlikely(t->ptrace.mode) && !ptrace_syscall_entry(t))
+        goto out;
     if (unlikely(t->seccomp_mode) && !seccomp_check(t, &r)) {
         if (t->orig_rax >= 0)
             regs->rax = (uint64_t)r;
-        return;
+        goto out;
     }
+    args = (struct syscall_args){{regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9}};
+    nr = (uint64_t)t->orig_rax;
     if (unlikely(t->k->strace) || unlikely(nr >= NR_SYSCALLS))
         r = syscall_dispatch(t, nr, &args);
     else
@@ -123,6 +129,11 @@ static void serve_syscall(struct task *t)
     regs->rax = (uint64_t)r;
     if (unlikely(is_restart_code(r)) && t->orig_rax >= 0)
         atomic_store(&t->sigpending, true); /* signal work decides how it goes on */
+out:
+    if (unlikely(t->ptrace.mode))
+        ptrace_syscall_exit(t);
+    if (unlikely(t->ptrace.step) && !t->exit_requested)
+        force_signal(t, SIGTRAP, TRAP_BRKPT, regs->rip);
 }
 
 static void serve_event(struct task *t, const struct platform_event *ev)

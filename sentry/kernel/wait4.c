@@ -54,6 +54,9 @@ static bool take_zombie(struct task *t, const struct wait_request *rq, struct tg
 
     if (!(rq->options & WEXITED) || !child->zombie)
         return false;
+    /* Tracers come first, with the process's threads as well. */
+    if (child->leader->ptrace.zombie || child->threads.next != child->threads.prev)
+        return false;
     fill(res, child);
     res->status = status;
     res->code = !(status & 0x7f) ? CLD_EXITED : status & 0x80 ? CLD_DUMPED : CLD_KILLED;
@@ -69,9 +72,10 @@ static bool take_zombie(struct task *t, const struct wait_request *rq, struct tg
 
 static bool take_stopped(const struct wait_request *rq, struct tgroup *child, struct wait_result *res)
 {
+    struct task *tracer = child->leader->ptrace.tracer;
     int signo;
 
-    if (!(rq->options & WSTOPPED) || child->zombie)
+    if (!(rq->options & WSTOPPED) || child->zombie || (tracer && tracer->tg == child->parent))
         return false;
     mutex_lock(&child->siglock);
     signo = child->stopped ? child->wait_stop_code : 0;
@@ -107,10 +111,73 @@ static bool take_continued(const struct wait_request *rq, struct tgroup *child, 
     return true;
 }
 
+/* Threads that one of ours traces, children or not, report each for itself. */
+static bool look_at_tracee(const struct wait_request *rq, struct task *p, struct wait_result *res)
+{
+    struct ptrace_state *ps = &p->ptrace;
+    int status = p->exit_code;
+
+    if (ps->zombie && (rq->options & WEXITED)) {
+        *res = (struct wait_result){
+            .pid = p->tid,
+            .uid = p->cred->uid,
+            .status = status,
+            .code = !(status & 0x7f) ? CLD_EXITED
+                    : status & 0x80  ? CLD_DUMPED
+                                     : CLD_KILLED,
+            .child_status = status & 0x7f ? status & 0x7f : status >> 8 & 0xff,
+        };
+        if (!(rq->options & WNOWAIT))
+            ptrace_release_locked(p);
+        return true;
+    }
+    mutex_lock(&p->tg->siglock);
+    if (ps->stopped && ps->report) {
+        *res = (struct wait_result){
+            .pid = p->tid,
+            .uid = p->cred->uid,
+            .status = ps->report << 8 | 0x7f,
+            .code = CLD_TRAPPED,
+            .child_status = ps->report,
+        };
+        if (!(rq->options & WNOWAIT))
+            ps->report = 0;
+    }
+    mutex_unlock(&p->tg->siglock);
+    return res->pid != 0;
+}
+
+static bool tracee_is_meant(const struct wait_request *rq, const struct task *p)
+{
+    switch (rq->type) {
+    case WAIT_FOR_PID:
+        return rq->pid ? p->pid == rq->pid : p->tid == rq->id;
+    case WAIT_FOR_PGRP:
+        return p->tg->pgrp && p->tg->pgrp->pgid == rq->id;
+    default:
+        return true;
+    }
+}
+
+static int look_at_tracees(struct task *tracer, const struct wait_request *rq, struct wait_result *res, int r)
+{
+    struct task *p, *next;
+
+    list_for_each_entry_safe(p, next, &tracer->ptraced, ptrace.node) {
+        if (!tracee_is_meant(rq, p))
+            continue;
+        r = 0;
+        if (look_at_tracee(rq, p, res))
+            break;
+    }
+    return r;
+}
+
 /* 0 with res->pid set: done; 0 with res->pid 0: there are children, but none is ready; -ECHILD. tasks_lock held. */
 static int look(struct task *t, const struct wait_request *rq, struct wait_result *res)
 {
     struct tgroup *child, *next;
+    struct task *u;
     int r = -ECHILD;
 
     list_for_each_entry_safe(child, next, &t->tg->children, sibling) {
@@ -118,7 +185,11 @@ static int look(struct task *t, const struct wait_request *rq, struct wait_resul
             continue;
         r = 0;
         if (take_zombie(t, rq, child, res) || take_stopped(rq, child, res) || take_continued(rq, child, res))
-            break;
+            return r;
+    }
+    list_for_each_entry(u, &t->tg->threads, thread_node) {
+        if (!res->pid && (u == t || !(rq->options & __WNOTHREAD)))
+            r = look_at_tracees(u, rq, res, r);
     }
     return r;
 }
