@@ -1,6 +1,7 @@
 #include "sentry/kernel/cpus.h"
 
 #include "sentry/kernel/task.h"
+#include "sentry/loader/vdso.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -26,11 +27,16 @@ static bool mask_empty(const uint64_t mask[CPU_MASK_WORDS])
 int task_set_affinity(struct task *t, const uint64_t mask[CPU_MASK_WORDS])
 {
     uint64_t effective[CPU_MASK_WORDS];
+    bool bound = false;
 
-    for (unsigned int i = 0; i < CPU_MASK_WORDS; i++)
+    for (unsigned int i = 0; i < CPU_MASK_WORDS; i++) {
         effective[i] = mask[i] & existing_cpus(t->k, i);
+        bound |= effective[i] != existing_cpus(t->k, i);
+    }
     if (mask_empty(effective))
         return -EINVAL;
+    if (bound)
+        vdso_getcpu_by_call(t->k);
     mutex_lock(&t->tg->siglock);
     memcpy(t->cpu_affinity, effective, sizeof(effective));
     atomic_store(&t->rseq.resume, true); /* it may have to leave its CPU */

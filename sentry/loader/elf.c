@@ -100,7 +100,7 @@ int elf_parse(const struct elf_source *src, const void *head, size_t head_len, s
     out->entry = eh.e_entry;
     out->phnum = eh.e_phnum;
     out->align = ELF_PAGE;
-    out->exec_stack = true;
+    out->exec_stack = false; /* as on x86-64 since Linux 5.8: only who asks gets one */
     if (eh.e_phoff > INT64_MAX - MAX_PHDR_BYTES)
         return -ENOEXEC;
     for (unsigned int i = 0; i < eh.e_phnum; i++) {

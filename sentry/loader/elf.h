@@ -28,7 +28,7 @@ struct elf_segment {
 
 struct elf_image {
     bool position_independent;
-    bool exec_stack;     /* PT_GNU_STACK asks for one, or is missing */
+    bool exec_stack;     /* PT_GNU_STACK asks for one */
     uint64_t entry;      /* not checked: a wild one faults */
     uint64_t phdr_vaddr; /* where the program headers will be in memory; 0 if in no segment */
     unsigned int phnum;

@@ -204,6 +204,11 @@ int64_t vdso_clock_ns(struct kernel *k, clockid_t clock)
     return guest_monotonic(v->data, offset, &ns) ? ns : host_clock(clock);
 }
 
+void vdso_getcpu_by_call(struct kernel *k)
+{
+    __atomic_store_n(&k->vdso->data->getcpu_by_call, 1, __ATOMIC_RELAXED);
+}
+
 /* CPUID's "invariant TSC": the rate does not change with power states. */
 static bool tsc_is_invariant(void)
 {

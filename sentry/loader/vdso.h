@@ -25,4 +25,10 @@ const struct vdso_pages *vdso_pages(const struct kernel *k);
  */
 int64_t vdso_clock_ns(struct kernel *k, clockid_t clock);
 
+/*
+ * Some thread is bound to certain CPUs, on which the host does not really keep it: from now on getcpu() asks the sentry. Any
+ * thread.
+ */
+void vdso_getcpu_by_call(struct kernel *k);
+
 #endif

@@ -20,6 +20,7 @@ struct vdso_data {
     uint64_t mult;                  /* nanoseconds per tick << VDSO_SHIFT */
     int64_t monotonic_ns;           /* CLOCK_MONOTONIC at base_tsc */
     int64_t realtime_offset_ns;     /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+    uint32_t getcpu_by_call;        /* threads are bound to CPUs: only the sentry knows where one "is" */
     int64_t boottime_offset_ns;     /* CLOCK_BOOTTIME - CLOCK_MONOTONIC */
 };
 

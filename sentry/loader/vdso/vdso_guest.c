@@ -133,6 +133,8 @@ EXPORT int __vdso_getcpu(unsigned int *cpu, unsigned int *node, void *unused)
 {
     unsigned int limit = 0, selector = CPUNODE_SELECTOR, nr = vdso_page.nr_cpus;
 
+    if (vdso_page.getcpu_by_call)
+        return (int)syscall2(SYS_getcpu, (long)cpu, (long)node);
     __asm__ volatile("lsl %1, %0" : "+r"(limit) : "r"(selector) : "cc");
     limit &= 0xfff;
     if (cpu)
