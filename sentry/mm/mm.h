@@ -1,11 +1,11 @@
 /*
  * Guest address spaces.
  *
- * A `struct mm` is what CLONE_VM shares: a tree of vmas (what the guest mapped), a tree of backings (which memory-file or
- * host-file ranges stand behind the pages now present, and whether they must be copied before a write), and the platform's
- * address space that mirrors the present pages. Pages appear on faults, by mm_fault().
+ * A `struct mm` is what CLONE_VM shares: a tree of vmas (what the guest mapped), page tables (what stands behind each page that
+ * is present: a page of the memory file, or the host's page cache; and what the platform has of it), and the platform's address
+ * space that mirrors them. Pages appear on faults, by mm_fault().
  *
- * Locks: mm->lock (rwlock) guards vmas and backings. Readers copy guest memory, writers change mappings and serve faults. It
+ * Locks: mm->lock (rwlock) guards vmas and page tables. Readers copy guest memory, writers change mappings and serve faults. It
  * comes after any VFS inode lock is *released* and before inode->lock taken inside map_extent; see docs/architecture.md for the
  * whole order. No function here may be called with a lock of the VFS held except from uio callbacks, which run under the reader
  * lock.

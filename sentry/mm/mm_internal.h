@@ -9,7 +9,7 @@
  * memory, so that no page is used again while a guest might still reach it.
  *
  * Locks: mm->lock guards everything in struct mm that is not atomic or said to be immutable. Order: mm->lock (a parent's before
- * its child's in fork) -> inode->lock and inode->aux_lock -> file_map->lock -> the memory file's. Files are put and inode
+ * its child's in fork) -> file_map->lock -> inode->lock and inode->aux_lock -> the memory file's. Files are put and inode
  * mappings removed after mm->lock is released, by mm_wrunlock().
  */
 #ifndef SENTRY_MM_INTERNAL_H
