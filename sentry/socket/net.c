@@ -29,7 +29,8 @@ int net_create(struct kernel *k, struct net **out) NO_THREAD_SAFETY_ANALYSIS
     atomic_init(&net->somaxconn, 4096);
     net->tcp = inet_table_create();
     net->udp = inet_table_create();
-    if (!net->tcp || !net->udp) {
+    net->udplite = inet_table_create();
+    if (!net->tcp || !net->udp || !net->udplite) {
         net_destroy(net);
         return -ENOMEM;
     }
@@ -43,6 +44,7 @@ void net_destroy(struct net *net)
         return;
     inet_table_destroy(net->tcp);
     inet_table_destroy(net->udp);
+    inet_table_destroy(net->udplite);
     mutex_fini(&net->unix_lock);
     mutex_fini(&net->gc_lock);
     mutex_fini(&net->netlink_lock);

@@ -33,7 +33,7 @@ struct net {
     atomic_bool gc_running;
 
     /* AF_INET, AF_INET6 */
-    struct inet_table *tcp, *udp;
+    struct inet_table *tcp, *udp, *udplite;
     atomic_int port_min, port_max; /* net.ipv4.ip_local_port_range */
     atomic_int unprivileged_port;  /* net.ipv4.ip_unprivileged_port_start */
     atomic_int somaxconn;

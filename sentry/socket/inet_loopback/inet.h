@@ -35,7 +35,7 @@ struct inet_options {
         dontfrag, autoflow, prefs, mc_if6, recvorigdst6, minhops, unicast_if6, freebind6, transparent6;
     int nodelay, cork, keepidle, keepintvl, keepcnt, syncnt, linger2, defer, clamp, quickack, user_timeout, notsent, fastopen,
         fastopen_connect, thin_lto, thin_dupack, maxseg, inq, timestamp, save_syn;
-    int udp_cork, udp_encap;
+    int udp_cork, cscov_send, cscov_recv;
 };
 
 struct inet_sock {

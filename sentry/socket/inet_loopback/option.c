@@ -27,6 +27,9 @@
 #define K_TCP_FASTOPEN_CONNECT    30
 #define K_TCP_ULP                 31
 #define K_TCP_INQ                 36
+#define K_SOL_UDPLITE             136
+#define K_UDPLITE_SEND_CSCOV      10
+#define K_UDPLITE_RECV_CSCOV      11
 
 #ifndef SOL_TCP
 #define SOL_TCP IPPROTO_TCP
@@ -113,6 +116,8 @@ static const struct int_option int_options[] = {
     OPT(SOL_TCP, TCP_THIN_DUPACK, thin_dupack, 0, 1, 0, 0),
     FLAG(SOL_TCP, TCP_QUICKACK, quickack, 1),
     FLAG(SOL_UDP, UDP_CORK, udp_cork, 0),
+    OPT(K_SOL_UDPLITE, K_UDPLITE_SEND_CSCOV, cscov_send, 0, 65535, 0, 0),
+    OPT(K_SOL_UDPLITE, K_UDPLITE_RECV_CSCOV, cscov_recv, 0, 65535, 0, 0),
 };
 
 static int *value_of(struct inet_options *o, const struct int_option *opt)
@@ -139,6 +144,8 @@ static bool has_level(const struct inet_sock *i, int level)
         return i->s.type == SOCK_STREAM;
     case SOL_UDP:
         return i->s.type == SOCK_DGRAM;
+    case K_SOL_UDPLITE:
+        return i->s.protocol == IPPROTO_UDPLITE;
     default:
         return false;
     }

@@ -39,7 +39,9 @@ void inet_table_destroy(struct inet_table *tb)
 
 struct inet_table *inet_table_of(const struct inet_sock *i)
 {
-    return i->s.type == SOCK_STREAM ? i->s.net->tcp : i->s.net->udp;
+    if (i->s.type == SOCK_STREAM)
+        return i->s.net->tcp;
+    return i->s.protocol == IPPROTO_UDPLITE ? i->s.net->udplite : i->s.net->udp;
 }
 
 static struct list_head *bucket_of(struct inet_table *tb, unsigned int port)

@@ -60,9 +60,9 @@ int inet_create(struct task *t, struct net *net, int family, int type, int proto
         i = inet_alloc(net, &tcp_ops, family, type, IPPROTO_TCP);
         break;
     case SOCK_DGRAM:
-        if (protocol && protocol != IPPROTO_UDP)
+        if (protocol && protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
             return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? -EACCES : -EPROTONOSUPPORT;
-        i = inet_alloc(net, &udp_ops, family, type, IPPROTO_UDP);
+        i = inet_alloc(net, &udp_ops, family, type, protocol ? protocol : IPPROTO_UDP);
         break;
     case SOCK_RAW:
         return protocol == 0 ? -EPROTONOSUPPORT : !cred_has_cap(t->cred, CAP_NET_RAW) ? -EPERM : -EPROTONOSUPPORT;

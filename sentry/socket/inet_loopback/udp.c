@@ -195,7 +195,7 @@ static ssize_t udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
     skb->tos = (uint8_t)(m->scm && m->scm->has_tos && m->scm->tos >= 0 ? m->scm->tos
                          : inet_is_v4(&dst.addr)                       ? i->o.tos
                                                                        : i->o.tclass);
-    to = inet_find_udp(s->net->udp, &dst, &src);
+    to = inet_find_udp(inet_table_of(i), &dst, &src);
     if (!to) {
         skb_free(skb);
         refused(i);
