@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,6 +258,19 @@ static const struct file_ops text_ops = {
     .release = text_release,
 };
 
+/* The same for files that Linux gives no poll operation. */
+static const struct file_ops unpolled_text_ops = {
+    .read = text_read,
+    .write = text_write,
+    .ioctl = text_ioctl,
+    .release = text_release,
+};
+
+static bool may_poll(const struct pseudo_node *n, const struct inode *inode)
+{
+    return inode->sb->magic != PROC_SUPER_MAGIC || n->key.id == 0 || n->desc->flags & PSEUDO_POLLED;
+}
+
 static int pseudo_file_open(struct inode *inode, struct file *f, const struct vfs_caller *c)
 {
     const struct pseudo_node *n = node_of(inode);
@@ -274,7 +288,7 @@ static int pseudo_file_open(struct inode *inode, struct file *f, const struct vf
         return r;
     }
     mutex_init(&tf->lock);
-    f->ops = &text_ops;
+    f->ops = may_poll(n, inode) ? &text_ops : &unpolled_text_ops;
     f->priv = tf;
     f->mode |= FMODE_LSEEK | FMODE_PSEEK;
     return 0;

@@ -107,6 +107,7 @@ struct pseudo_desc {
 enum pseudo_flags {
     PSEUDO_MODE_IS_LAW = 1, /* capabilities do not override the permission bits (sysctl, sysfs) */
     PSEUDO_OWNER_KEPT = 2,  /* for `sync`: the owner is root whatever the key says */
+    PSEUDO_POLLED = 4,      /* may be waited for; in proc, files of a process that lack this cannot be put into epoll sets */
 };
 
 #define PSEUDO_WRITE_MAX 16384

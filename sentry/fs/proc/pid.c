@@ -305,7 +305,8 @@ static const struct pseudo_desc attr_rows[] = {
         {.name = "io", .mode = S_IFREG | 0400, .show = proc_pid_io, .open = proc_open_checked, .arg = (thread_)},             \
         PSEUDO_FILE("limits", 0444, proc_pid_limits), PSEUDO_RW("loginuid", 0644, proc_pid_unset, proc_pid_id_map_write),     \
         MAPS_ROW, {.name = "mem", .mode = S_IFREG | 0600, .open_raw = proc_pid_mem_open},                                     \
-        PSEUDO_FILE("mountinfo", 0444, proc_pid_mountinfo), PSEUDO_FILE("mounts", 0444, proc_pid_mounts),                     \
+        {.name = "mountinfo", .mode = S_IFREG | 0444, .flags = PSEUDO_POLLED, .show = proc_pid_mountinfo},                    \
+        {.name = "mounts", .mode = S_IFREG | 0444, .flags = PSEUDO_POLLED, .show = proc_pid_mounts},                          \
         PSEUDO_DIR("net", 0555, proc_net_rows), {.name = "ns", .mode = S_IFDIR | 0511, .children = proc_ns_rows},             \
         PSEUDO_RW("oom_adj", 0644, proc_pid_oom_adj, proc_pid_oom_adj_write),                                                 \
         PSEUDO_FILE("oom_score", 0444, proc_pid_oom_score),                                                                   \
