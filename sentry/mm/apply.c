@@ -209,6 +209,9 @@ int mm_map_present(struct mm *mm, uint64_t start, uint64_t end, unsigned int max
                 r = map_file_run(&b, v, &run);
             else
                 mm_batch_map(&b, run.start, run.end, mm->s->mf_fd, run.pte & PTE_FRAME, mm_vma_prot(v, writable), false);
+            /* Noted now: a relative may give up its share of the page at any time, but it is mapped as it was found. */
+            if (writable)
+                ptab_change(&mm->pt, run.start, run.end, 0, PTE_WRITE);
             n++;
             done = at = run.end;
         }
@@ -230,9 +233,7 @@ int mm_map_present(struct mm *mm, uint64_t start, uint64_t end, unsigned int max
             at = run.end;
             if (run.pte & PTE_MAPPED)
                 continue;
-            bool writable = clip_writable(mm, v, &run);
-            ptab_change(&mm->pt, run.start, run.end, 0, PTE_MAPPED | (writable ? PTE_WRITE : 0));
-            at = run.end;
+            ptab_change(&mm->pt, run.start, run.end, 0, PTE_MAPPED);
         }
     }
     return 0;
