@@ -53,7 +53,8 @@ static int64_t transfer(struct task *t, struct file *f, const struct iocb *cb, s
 
     if (f->mode & FMODE_PSEEK)
         return write ? vfs_write(f, task_caller(t), uio, &pos) : vfs_read(f, task_caller(t), uio, &pos);
-    return write ? stream_write(t, f, uio, false) : stream_read(t, f, uio, false);
+    return write ? stream_write(t, f, uio, cb->aio_rw_flags & RWF_NOWAIT)
+                 : stream_read(t, f, uio, cb->aio_rw_flags & RWF_NOWAIT);
 }
 
 /* What is wrong with a request is told by io_submit, before anything is done: *r gets the result of what is done. */

@@ -122,7 +122,7 @@ static int get_groups(struct unix_sock *u, void *val, socklen_t *len)
     need = (socklen_t)(c->nr_groups * sizeof(gid_t));
     if (*len < need)
         r = -ERANGE;
-    else
+    else if (need)
         memcpy(val, c->groups, need);
     *len = need;
     cred_put(c);
