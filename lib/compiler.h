@@ -19,7 +19,7 @@
 #else
 #define THREAD_ATTR(x)
 #endif
-#define CAPABILITY(name)          THREAD_ATTR(capability(name))
+#define CAPABILITY(name) THREAD_ATTR(capability(name))
 /* In C, clang (before 20) cannot resolve a field's name in its struct's own attributes: these two are documentation. */
 #define GUARDED_BY(x)
 #define PT_GUARDED_BY(x)

@@ -12,7 +12,7 @@ typedef struct {
     uint64_t a;
 } guest_addr;
 
-#define GUEST_NULL ((guest_addr){0})
+#define GUEST_NULL      ((guest_addr){0})
 #define GUEST_PAGE_SIZE 4096ULL
 /* The end of what guests can address, as on Linux with four-level page tables. */
 #define GUEST_TASK_SIZE 0x7ffffffff000ULL
