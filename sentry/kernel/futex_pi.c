@@ -102,12 +102,12 @@ static bool pi_deadlock(const struct task *t, const struct pi_state *ps)
 
 /*
  * Tries to make `locker` the owner of the word at `uaddr` of mm. 1: it is; 0: somebody else is, *out is the state to wait for
- * (pi_state_settle() if unused); -EAGAIN: the word changed, start over; or an error. `owner` is the task that the word named
- * before the locks were taken, or NULL.
+ * (pi_state_settle() if unused); -EAGAIN: the word changed, start over; or an error. `owner` is the task with the number
+ * `owner_tid` that the word named before the locks were taken; NULL when there is no such task, or the lock was free.
  */
 static int pi_try_lock(struct futex_table *ft, struct futex_bucket *b, const struct futex_key *key, struct mm *mm,
-                       guest_addr uaddr, struct task *locker, struct task *owner, bool set_waiters, struct pi_state **out)
-    REQUIRES(ft->pi_lock)
+                       guest_addr uaddr, struct task *locker, struct task *owner, uint32_t owner_tid, bool set_waiters,
+                       struct pi_state **out) REQUIRES(ft->pi_lock)
 {
     struct futex_waiter *top;
     uint32_t word, now, tid;
@@ -137,10 +137,11 @@ static int pi_try_lock(struct futex_table *ft, struct futex_bucket *b, const str
                            (word & FUTEX_OWNER_DIED) | (set_waiters ? FUTEX_WAITERS : 0) | (uint32_t)locker->tid);
         return err ? err : now == word ? 1 : -EAGAIN;
     }
+    /* Somebody else has it than before, when it may have been free: that says nothing about whether he lives. */
+    if (owner_tid != tid || (owner && owner->tid != (pid_t)tid))
+        return -EAGAIN;
     if (!owner)
         return -ESRCH;
-    if (owner->tid != (pid_t)tid)
-        return -EAGAIN;
     if (owner->futex_dead)
         return -ESRCH;
     err = mm_cmpxchg32(mm, uaddr, &now, word | FUTEX_WAITERS);
@@ -156,8 +157,8 @@ static int pi_try_lock(struct futex_table *ft, struct futex_bucket *b, const str
     return 0;
 }
 
-/* The task that the word names now, referenced, or NULL; *owner is replaced. */
-static int pi_find_owner(struct task *t, guest_addr uaddr, struct task **owner)
+/* The number that the word holds now, and its task, referenced, or NULL; *owner is replaced. */
+static int pi_find_owner(struct task *t, guest_addr uaddr, struct task **owner, uint32_t *owner_tid)
 {
     uint32_t word;
     int err = mm_load32(t->mm, uaddr, &word);
@@ -165,8 +166,9 @@ static int pi_find_owner(struct task *t, guest_addr uaddr, struct task **owner)
     if (*owner)
         task_put(*owner);
     *owner = NULL;
-    if (!err && (word & FUTEX_TID_MASK))
-        *owner = task_find(t->k, (pid_t)(word & FUTEX_TID_MASK));
+    *owner_tid = err ? 0 : word & FUTEX_TID_MASK;
+    if (*owner_tid)
+        *owner = task_find(t->k, (pid_t)*owner_tid);
     return err;
 }
 
@@ -202,6 +204,7 @@ int64_t futex_lock_pi(struct task *t, guest_addr uaddr, unsigned int flags, int6
     struct pi_state *ps = NULL;
     struct task *owner = NULL;
     struct futex_bucket *b;
+    uint32_t owner_tid;
     bool was_pi;
     int ret;
 
@@ -211,13 +214,13 @@ int64_t futex_lock_pi(struct task *t, guest_addr uaddr, unsigned int flags, int6
     w.pi_uaddr = uaddr;
     b = futex_bucket_of(ft, &w.key);
     do {
-        ret = pi_find_owner(t, uaddr, &owner);
+        ret = pi_find_owner(t, uaddr, &owner, &owner_tid);
         if (ret)
             break;
         atomic_fetch_add(&b->nr_waiters, 1);
         mutex_lock(&ft->pi_lock);
         mutex_lock(&b->lock);
-        ret = pi_try_lock(ft, b, &w.key, t->mm, uaddr, t, owner, false, &ps);
+        ret = pi_try_lock(ft, b, &w.key, t->mm, uaddr, t, owner, owner_tid, false, &ps);
         if (ret == 0 && trylock) {
             pi_state_settle(ft, ps);
             ret = -EWOULDBLOCK;
@@ -435,7 +438,7 @@ int64_t futex_cmp_requeue_pi(struct task *t, guest_addr uaddr1, guest_addr uaddr
     struct task *owner = NULL;
     struct pi_state *ps;
     int64_t done;
-    uint32_t now;
+    uint32_t now, owner_tid;
     int ret;
 
     if (uaddr1.a == uaddr2.a || nr_wake != 1 || nr_requeue < 0)
@@ -452,7 +455,7 @@ int64_t futex_cmp_requeue_pi(struct task *t, guest_addr uaddr1, guest_addr uaddr
 again:
     done = 0;
     ps = NULL;
-    ret = pi_find_owner(t, uaddr2, &owner);
+    ret = pi_find_owner(t, uaddr2, &owner, &owner_tid);
     if (ret)
         goto out;
     mutex_lock(&ft->pi_lock);
@@ -473,7 +476,7 @@ again:
         }
         if (!ps) {
             /* The first one may get the lock at once. */
-            ret = pi_try_lock(ft, b2, &key2, t->mm, uaddr2, w->task, owner, nr_requeue > 0, &ps);
+            ret = pi_try_lock(ft, b2, &key2, t->mm, uaddr2, w->task, owner, owner_tid, nr_requeue > 0, &ps);
             if (ret == 1) {
                 w->result = 0;
                 futex_dequeue_and_wake(w, &wl);
@@ -485,7 +488,7 @@ again:
                 futex_wake_flush(&wl);
                 if (nr_requeue == 0)
                     goto out;
-                ret = pi_find_owner(t, uaddr2, &owner);
+                ret = pi_find_owner(t, uaddr2, &owner, &owner_tid);
                 if (ret)
                     goto out;
                 mutex_lock(&ft->pi_lock);
