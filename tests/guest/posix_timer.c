@@ -12,11 +12,11 @@ static volatile pid_t last_tid;
 
 static void on_signal(int signo, siginfo_t *info, void *ctx)
 {
-    fired++;
     last_value = info->si_value.sival_int;
     last_overrun = info->si_overrun;
     last_code = info->si_code;
     last_tid = (pid_t)syscall(SYS_gettid);
+    fired++; /* last: another thread may be waiting for it to read the rest */
 }
 
 static void handle(int signo)
