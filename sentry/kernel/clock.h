@@ -75,10 +75,11 @@ void tgroup_timers_exit(struct tgroup *tg);
 
 /*
  * CPU timers (ITIMER_VIRTUAL, ITIMER_PROF, POSIX timers on CPU clocks, RLIMIT_CPU). While any is armed in a process, its
- * running tasks are made to leave the guest from time to time, and the run loop calls this before each entry to the guest for
- * which task->tg->cpu_timers_armed is true, before it looks at signals. Without locks;
- * nearly free when nothing is due.
+ * running tasks are made to leave the guest from time to time. Before each entry to the guest, with guest_seq odd, the run loop
+ * asks cpu_timers_due() if task->tg->cpu_timers_armed is true, and calls cpu_timers_check() when they are, before it looks at
+ * signals. Without locks.
  */
+bool cpu_timers_due(struct tgroup *tg);
 void cpu_timers_check(struct task *t);
 /* RLIMIT_CPU of the process has changed (setrlimit, fork, exec). Without siglock. */
 void cpu_timers_rlimit_changed(struct tgroup *tg);

@@ -146,13 +146,20 @@ static void cpu_rlimit_check(struct tgroup *tg, int64_t now)
     signal_send_tgroup(tg, &info);
 }
 
+bool cpu_timers_due(struct tgroup *tg)
+{
+    struct posix_timers *pts = posix_timers_peek(tg);
+
+    return pts && (atomic_load(&pts->due) || atomic_load(&pts->parked));
+}
+
 void cpu_timers_check(struct task *t)
 {
     struct posix_timers *pts = posix_timers_peek(t->tg);
     struct posix_timer *pt;
     struct cputime now;
 
-    if (!pts || !(atomic_load(&pts->due) || atomic_load(&pts->parked)))
+    if (!cpu_timers_due(t->tg))
         return;
     mutex_lock(&pts->lock);
     atomic_store(&pts->due, false);

@@ -83,10 +83,9 @@ static bool has_work(struct task *t)
     int work = atomic_load_explicit(&t->sigpending, memory_order_relaxed);
 
     work |= (t->rseq.area.a != 0) && rseq_resume_due(t);
-    work |= atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed);
+    work |= atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed) && cpu_timers_due(t->tg);
     work |= atomic_load_explicit(&t->k->paused, memory_order_relaxed);
     work |= atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed) != NULL;
-    work |= t->ptrace.step;
     return work;
 }
 
@@ -102,7 +101,6 @@ static void do_work(struct task *t)
         cpu_timers_check(t);
     while (signal_pending(t) && task_signal_work(t))
         serve_syscall(t);
-    ptrace_prepare_run(t);
 }
 
 /* The call in regs (or, for a restart, in orig_rax). */
@@ -171,15 +169,10 @@ static void run_loop(struct task *t)
         if (unlikely(has_work(t))) {
             atomic_store_explicit(&t->guest_seq, ++seq, memory_order_release);
             do_work(t);
-            if (t->exit_requested)
-                return;
-            atomic_store(&t->guest_seq, ++seq);
-            /* Without this a CPU timer that stays armed would keep the thread from ever running. */
-            if (atomic_load_explicit(&t->sigpending, memory_order_relaxed) || (t->rseq.area.a && rseq_resume_due(t))) {
-                atomic_store_explicit(&t->guest_seq, ++seq, memory_order_release);
-                continue;
-            }
+            continue; /* what has come meanwhile found guest_seq even and left it to this thread to look again */
         }
+        if (unlikely(t->ptrace.step))
+            ptrace_prepare_run(t);
         r = platform_run(t->ctx, mm_platform_as(t->mm), &t->regs, &ev);
         atomic_store_explicit(&t->guest_seq, ++seq, memory_order_release);
         if (likely(r == 0)) {
