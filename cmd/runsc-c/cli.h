@@ -60,7 +60,7 @@ struct command {
 };
 
 extern const struct command command_bench, command_create, command_delete, command_do, command_exec, command_features,
-    command_kill, command_list, command_run, command_start, command_state, command_syscalls;
+    command_kill, command_list, command_pause, command_resume, command_run, command_start, command_state, command_syscalls;
 
 /*
  * Parses options up to the first operand (or "--") into the struct at `dest`; index of the first operand, or negative errno

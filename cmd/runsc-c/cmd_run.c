@@ -1,5 +1,6 @@
 /* run and create: a container from an OCI bundle. */
 #include "cmd/runsc-c/cli.h"
+#include "cmd/runsc-c/container.h"
 #include "cmd/runsc-c/oci/bundle.h"
 #include "cmd/runsc-c/sandbox/launch.h"
 #include "cmd/runsc-c/state.h"
@@ -33,6 +34,19 @@ static const struct opt run_opts[] = {
 };
 #undef O
 
+/* What a failed creation or the end of a container in the foreground leaves, as `delete` removes it. */
+static void destroy(struct state_dir *state)
+{
+    struct container c = {.d = *state};
+    struct error e;
+
+    if (state_load(&c.d, &c.doc, &e) < 0)
+        state_remove(state);
+    else
+        container_destroy(&c);
+    json_object_put(c.doc);
+}
+
 static int run_bundle(const struct cli *cli, const struct run_opts *o, const char *id, bool detach, bool start, struct error *e)
 {
     struct state_dir state;
@@ -53,8 +67,8 @@ static int run_bundle(const struct cli *cli, const struct run_opts *o, const cha
         (r = bundle_load(o->bundle ? o->bundle : ".", &b, e)) < 0)
         return r;
     l.spec = &b.spec;
-    l.bundle = b.path;
-    l.rootfs = b.rootfs;
+    l.hooks = &b.hooks;
+    l.info = (struct state_info){.bundle = b.path, .rootfs = b.rootfs, .annotations = b.annotations, .hooks = b.hooks_doc};
     b.spec.id = id;
     b.spec.platform = cli->platform;
     b.spec.strace = cli->strace;
@@ -63,7 +77,7 @@ static int run_bundle(const struct cli *cli, const struct run_opts *o, const cha
         return r;
     r = detach ? launch_detached(&l, e) : launch_foreground(&l, e);
     if (r < 0 || (!detach && !o->keep))
-        state_remove(&state);
+        destroy(&state);
     state_close(&state);
     return r;
 }

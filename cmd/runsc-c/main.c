@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 static const struct command *const commands[] = {
-    &command_run,    &command_do,   &command_create, &command_start,    &command_state,    &command_kill,
-    &command_delete, &command_exec, &command_list,   &command_features, &command_syscalls, &command_bench,
+    &command_run,  &command_do,   &command_create, &command_start,  &command_state,    &command_kill,     &command_delete,
+    &command_exec, &command_list, &command_pause,  &command_resume, &command_features, &command_syscalls, &command_bench,
 };
 
 #define O(name, letter, kind, field, value, help)                    \

@@ -54,13 +54,13 @@ static int open_root(const struct cli *cli, struct state_dir *d)
     return d->root_fd < 0 ? -errno : 0;
 }
 
-static int open_dir(struct state_dir *d, const char *id)
+static int open_dir(struct state_dir *d, const char *id, bool lock)
 {
     d->id = id;
     d->fd = openat(d->root_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (d->fd < 0)
         return -errno;
-    while (flock(d->fd, LOCK_EX) < 0)
+    while (lock && flock(d->fd, LOCK_EX) < 0)
         if (errno != EINTR)
             return -errno;
     return 0;
@@ -85,7 +85,7 @@ int state_create(const struct cli *cli, const char *id, struct state_dir *d, str
         r = errno == EEXIST ? error_set(e, 0, "container with id %s already exists", id)
                             : error_set(e, errno, "mkdir %s/%s", cli->root, id);
     } else {
-        r = open_dir(d, id);
+        r = open_dir(d, id, true);
         if (r < 0)
             error_set(e, -r, "%s/%s", cli->root, id);
     }
@@ -94,7 +94,7 @@ int state_create(const struct cli *cli, const char *id, struct state_dir *d, str
     return r;
 }
 
-int state_open(const struct cli *cli, const char *id, struct state_dir *d, struct error *e)
+static int open_existing(const struct cli *cli, const char *id, bool lock, struct state_dir *d, struct error *e)
 {
     struct stat st;
     int r = state_check_id(id, e);
@@ -103,7 +103,7 @@ int state_open(const struct cli *cli, const char *id, struct state_dir *d, struc
         return r;
     r = open_root(cli, d);
     if (r == 0)
-        r = open_dir(d, id);
+        r = open_dir(d, id, lock);
     /* It may have been deleted while we waited for the lock. */
     if (r == 0 && (fstatat(d->root_fd, id, &st, AT_SYMLINK_NOFOLLOW) < 0 || fstat(d->fd, &st) < 0 || st.st_nlink == 0))
         r = -ENOENT;
@@ -115,6 +115,16 @@ int state_open(const struct cli *cli, const char *id, struct state_dir *d, struc
         return -ENOENT;
     }
     return error_set(e, -r, "%s/%s", cli->root, id);
+}
+
+int state_open(const struct cli *cli, const char *id, struct state_dir *d, struct error *e)
+{
+    return open_existing(cli, id, true, d, e);
+}
+
+int state_peek(const struct cli *cli, const char *id, struct state_dir *d, struct error *e)
+{
+    return open_existing(cli, id, false, d, e);
 }
 
 void state_unlock(struct state_dir *d)
@@ -140,22 +150,90 @@ void state_remove(struct state_dir *d)
     unlinkat(d->root_fd, d->id, AT_REMOVEDIR);
 }
 
-int state_save(struct state_dir *d, const char *bundle, const char *rootfs, pid_t pid, struct error *e)
+/* When a process was started, in clock ticks since the host's boot: with the pid it names one process for good. 0: gone. */
+static unsigned long long start_time(pid_t pid)
+{
+    char path[40], buf[1024], *p;
+    unsigned long long t = 0;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    n = read(fd, buf, sizeof(buf) - 1);
+    close(fd);
+    buf[n > 0 ? n : 0] = '\0';
+    /* Field 22; the name in parentheses before it may contain anything. A zombie is as good as gone. */
+    p = strrchr(buf, ')');
+    if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
+        return 0;
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    return p && sscanf(p, " %llu", &t) == 1 ? t : 0;
+}
+
+static void add_string(struct json_object *o, const char *key, const char *value)
+{
+    json_object_object_add(o, key, json_object_new_string(value));
+}
+
+/* What `state` prints and hooks get, but for what changes. */
+static struct json_object *public_part(const char *id, const struct state_info *info)
 {
     struct json_object *o = json_object_new_object();
+
+    add_string(o, "ociVersion", OCI_VERSION);
+    add_string(o, "id", id);
+    json_object_object_add(o, "pid", json_object_new_int(info->pid));
+    add_string(o, "bundle", info->bundle);
+    if (info->annotations)
+        json_object_object_add(o, "annotations", json_object_get(info->annotations));
+    return o;
+}
+
+char *state_text(const char *id, const struct state_info *info, const char *status)
+{
+    struct json_object *o = public_part(id, info);
+    char *text;
+
+    add_string(o, "status", status);
+    text = strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(o);
+    return text;
+}
+
+static struct json_object *internal_part(const struct state_info *info)
+{
+    struct json_object *o = json_object_new_object();
+
+    json_object_object_add(o, "pid_start", json_object_new_int64((int64_t)start_time(info->pid)));
+    json_object_object_add(o, "creating", json_object_new_boolean(info->creating));
+    if (info->hooks)
+        json_object_object_add(o, "hooks", json_object_get(info->hooks));
+    if (info->cgroup)
+        json_object_object_add(o, "cgroup", json_object_get(info->cgroup));
+    return o;
+}
+
+int state_save(struct state_dir *d, const struct state_info *info, struct error *e)
+{
+    struct json_object *o = public_part(d->id, info);
     const char *text;
-    char when[40];
-    time_t now = time(NULL);
+    char when[64];
+    struct timespec now;
     struct tm tm;
     int fd, r = 0;
+    size_t n;
 
-    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
-    json_object_object_add(o, "ociVersion", json_object_new_string(OCI_VERSION));
-    json_object_object_add(o, "id", json_object_new_string(d->id));
-    json_object_object_add(o, "pid", json_object_new_int(pid));
-    json_object_object_add(o, "bundle", json_object_new_string(bundle));
-    json_object_object_add(o, "rootfs", json_object_new_string(rootfs));
-    json_object_object_add(o, "created", json_object_new_string(when));
+    clock_gettime(CLOCK_REALTIME, &now);
+    n = strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &tm));
+    snprintf(when + n, sizeof(when) - n, ".%09ldZ", now.tv_nsec);
+    add_string(o, "rootfs", info->rootfs);
+    add_string(o, "created", when);
+    add_string(o, "owner", "");
+    json_object_object_add(o, "internal", internal_part(info));
     text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
     fd = openat(d->fd, "state.json.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ||
@@ -169,8 +247,36 @@ int state_save(struct state_dir *d, const char *bundle, const char *rootfs, pid_
 
 int state_load(struct state_dir *d, struct json_object **out, struct error *e)
 {
-    int r = json_load(d->fd, "state.json", out, e);
+    int r;
+
+    if (faccessat(d->fd, "state.json", F_OK, 0) < 0 && errno == ENOENT) {
+        struct state_info nothing = {.bundle = "", .creating = true};
+        *out = public_part(d->id, &nothing);
+        json_object_object_add(*out, "internal", internal_part(&nothing));
+        return 0;
+    }
+    r = json_load(d->fd, "state.json", out, e);
     return r < 0 ? error_prefix(e, r, "container %s", d->id) : 0;
+}
+
+struct json_object *state_internal(struct json_object *state, const char *key)
+{
+    struct json_object *internal = NULL, *v = NULL;
+
+    json_object_object_get_ex(state, "internal", &internal);
+    json_object_object_get_ex(internal, key, &v);
+    return v;
+}
+
+pid_t state_process(struct json_object *state)
+{
+    struct json_object *v = NULL;
+    unsigned long long started = (unsigned long long)json_object_get_int64(state_internal(state, "pid_start"));
+    pid_t pid;
+
+    json_object_object_get_ex(state, "pid", &v);
+    pid = json_object_get_int(v);
+    return pid > 1 && started && start_time(pid) == started ? pid : 0;
 }
 
 /* By way of /proc/self/fd, because a socket's name has only 108 bytes. */

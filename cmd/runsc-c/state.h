@@ -11,6 +11,7 @@
 #include "lib/error.h"
 
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct cli;
@@ -26,13 +27,34 @@ int must_check state_check_id(const char *id, struct error *e);
 int must_check state_create(const struct cli *cli, const char *id, struct state_dir *d, struct error *e);
 /* Opens and locks an existing one: "container does not exist". */
 int must_check state_open(const struct cli *cli, const char *id, struct state_dir *d, struct error *e);
+/* The same without the lock, for looking only. */
+int must_check state_peek(const struct cli *cli, const char *id, struct state_dir *d, struct error *e);
 void state_unlock(struct state_dir *d);
 void state_close(struct state_dir *d);
 /* Removes the directory with all that is in it. */
 void state_remove(struct state_dir *d);
 
-int must_check state_save(struct state_dir *d, const char *bundle, const char *rootfs, pid_t pid, struct error *e);
+/* What state.json says. The JSON values are borrowed parts of config.json, NULL where it has none. */
+struct state_info {
+    const char *bundle, *rootfs;
+    pid_t pid;     /* of the sandbox's process */
+    bool creating; /* the sandbox is not built yet, or never was */
+    struct json_object *annotations, *hooks;
+    struct json_object *cgroup; /* see cgroup/cgroup.h; NULL: none is ours */
+};
+int must_check state_save(struct state_dir *d, const struct state_info *info, struct error *e);
+/* The same as the JSON text that hooks get, with that status. The caller's to free. */
+char *state_text(const char *id, const struct state_info *info, const char *status);
+
+/*
+ * state.json as it is, where "internal" is not for printing: pid_start, creating, hooks, cgroup. An id without one (a creation
+ * that was killed) gives an object with the id and "creating" alone.
+ */
 int must_check state_load(struct state_dir *d, struct json_object **out, struct error *e);
+/* A member of "internal", or NULL. */
+struct json_object *state_internal(struct json_object *state, const char *key);
+/* Whether the process that state.json names still is that process. Its pid, or 0. */
+pid_t state_process(struct json_object *state);
 
 /* The control socket: a listening one, or a connection to the sentry (-ECONNREFUSED, -ENOENT when there is none). */
 int must_check state_listen(struct state_dir *d, struct error *e);

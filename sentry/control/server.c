@@ -105,6 +105,7 @@ static bool serve_state(struct conn *c, const RunscC__Request *q)
     RunscC__State st = RUNSC_C__STATE__INIT;
 
     st.started = sandbox_started(c->s->sb);
+    st.paused = atomic_load(&k->paused);
     st.host_pid = getpid();
     st.platform = (char *)platform_name(k->platform);
     mutex_lock(&k->tasks_lock);

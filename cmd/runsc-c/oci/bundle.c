@@ -88,18 +88,26 @@ static int parse_linux(struct bundle *b, struct error *e)
     return parse_resources(o, &b->spec, e);
 }
 
-/* Hooks run programs on the host with the container's state: leaving them out silently would break whoever asked. */
-static int refuse_hooks(struct json_object *doc, struct error *e)
+static int parse_hooks(struct bundle *b, struct error *e)
 {
-    struct json_object *hooks = NULL;
-    int r = json_get_object(doc, "", "hooks", false, &hooks, e);
+    int r = json_get_object(b->doc, "", "hooks", false, &b->hooks_doc, e);
 
-    if (r < 0 || !hooks)
+    return r < 0 ? r : hooks_parse(b->hooks_doc, &b->hooks, e);
+}
+
+/* Of the container's caller; they are strings. Those of ours are flags, see annotations.c. */
+static int parse_annotations(struct bundle *b, struct error *e)
+{
+    int r = json_get_object(b->doc, "", "annotations", false, &b->annotations, e);
+
+    if (r < 0 || !b->annotations)
         return r;
-    json_object_object_foreach(hooks, name, list)
+    json_object_object_foreach(b->annotations, key, value)
     {
-        if (json_object_is_type(list, json_type_array) && json_object_array_length(list) > 0)
-            return error_set(e, ENOTSUP, "hooks.%s", name);
+        if (!json_object_is_type(value, json_type_string))
+            return error_set(e, 0, "annotations.%s is not a string", key);
+        if (!key[0])
+            return error_set(e, 0, "annotations: an empty key");
     }
     return 0;
 }
@@ -120,9 +128,9 @@ int oci_parse_config(struct bundle *b, struct error *e)
         return error_set(e, ENAMETOOLONG, "hostname");
     if ((r = json_get_object(b->doc, "", "process", true, &process, e)) < 0 ||
         (r = oci_parse_process(process, &b->spec.process, e)) < 0 || (r = parse_root(b, e)) < 0 ||
-        (r = oci_parse_mounts(b, b->doc, e)) < 0 || (r = parse_linux(b, e)) < 0)
+        (r = oci_parse_mounts(b, b->doc, e)) < 0 || (r = parse_linux(b, e)) < 0 || (r = parse_annotations(b, e)) < 0)
         return r;
-    return refuse_hooks(b->doc, e);
+    return parse_hooks(b, e);
 }
 
 int bundle_load(const char *dir, struct bundle *b, struct error *e)

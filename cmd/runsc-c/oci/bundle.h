@@ -2,6 +2,7 @@
 #ifndef CMD_RUNSC_C_OCI_BUNDLE_H
 #define CMD_RUNSC_C_OCI_BUNDLE_H
 
+#include "cmd/runsc-c/hooks.h"
 #include "lib/error.h"
 #include "sentry/boot/spec.h"
 
@@ -16,6 +17,8 @@ struct bundle {
     int dir_fd;       /* O_PATH */
     struct json_object *doc;
     const char *rootfs; /* absolute path, for `state` */
+    struct hooks hooks;
+    struct json_object *hooks_doc, *annotations; /* as they stand, for state.json; NULL: none */
     struct container_spec spec;
 };
 

@@ -39,33 +39,6 @@ int client_call(int sock, RunscC__Request *q, const int *fds, int nr_fds, RunscC
     return r;
 }
 
-const char *container_status_name(enum container_status s)
-{
-    static const char *const names[] = {"created", "running", "stopped"};
-    return names[s];
-}
-
-enum container_status client_status(struct state_dir *d)
-{
-    RunscC__Request q = RUNSC_C__REQUEST__INIT;
-    enum container_status s = CONTAINER_STOPPED;
-    RunscC__Reply *reply = NULL;
-    struct error e;
-    int sock = state_connect(d);
-
-    if (sock < 0)
-        return CONTAINER_STOPPED;
-    q.what_case = RUNSC_C__REQUEST__WHAT_STATE;
-    q.state = true;
-    if (client_call(sock, &q, NULL, 0, &reply, &e) == 0) {
-        if (reply && reply->state)
-            s = reply->state->started ? CONTAINER_RUNNING : CONTAINER_CREATED;
-        runsc_c__reply__free_unpacked(reply, NULL);
-    }
-    close(sock);
-    return s;
-}
-
 int client_connect(struct state_dir *d, struct error *e)
 {
     int sock = state_connect(d);
@@ -75,23 +48,29 @@ int client_connect(struct state_dir *d, struct error *e)
     return sock < 0 ? error_set(e, -sock, "container %s: control socket", d->id) : sock;
 }
 
-int client_kill(struct state_dir *d, int pid, int signo, bool all, struct error *e)
+int client_simple(struct state_dir *d, RunscC__Request *q, struct error *e)
 {
-    RunscC__Request q = RUNSC_C__REQUEST__INIT;
-    RunscC__Kill kill = RUNSC_C__KILL__INIT;
     RunscC__Reply *reply = NULL;
     int sock = client_connect(d, e), r;
 
     if (sock < 0)
         return sock;
+    r = client_call(sock, q, NULL, 0, &reply, e);
+    if (r == 0)
+        runsc_c__reply__free_unpacked(reply, NULL);
+    close(sock);
+    return r;
+}
+
+int client_kill(struct state_dir *d, int pid, int signo, bool all, struct error *e)
+{
+    RunscC__Request q = RUNSC_C__REQUEST__INIT;
+    RunscC__Kill kill = RUNSC_C__KILL__INIT;
+
     kill.signal = signo;
     kill.pid = pid;
     kill.all = all;
     q.what_case = RUNSC_C__REQUEST__WHAT_KILL;
     q.kill = &kill;
-    r = client_call(sock, &q, NULL, 0, &reply, e);
-    if (r == 0)
-        runsc_c__reply__free_unpacked(reply, NULL);
-    close(sock);
-    return r;
+    return client_simple(d, &q, e);
 }

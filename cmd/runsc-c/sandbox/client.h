@@ -13,11 +13,8 @@ int must_check client_call(int sock, RunscC__Request *q, const int *fds, int nr_
 /* The next reply. */
 int must_check client_receive(int sock, struct control_buf *b, RunscC__Reply **out, struct error *e);
 
-enum container_status { CONTAINER_CREATED, CONTAINER_RUNNING, CONTAINER_STOPPED };
-const char *container_status_name(enum container_status s);
-/* Asks the sentry; one that does not answer the socket is gone. `pid` and `state` may be NULL. */
-enum container_status client_status(struct state_dir *d);
-
+/* One request and its reply, of which only the success matters. */
+int must_check client_simple(struct state_dir *d, RunscC__Request *q, struct error *e);
 int must_check client_kill(struct state_dir *d, int pid, int signo, bool all, struct error *e);
 /* Connects: a stopped container is an error that says so. */
 int must_check client_connect(struct state_dir *d, struct error *e);

@@ -1,5 +1,6 @@
 #include "cmd/runsc-c/sandbox/launch.h"
 
+#include "cmd/runsc-c/hooks.h"
 #include "cmd/runsc-c/sandbox/signals.h"
 #include "cmd/runsc-c/state.h"
 #include "sentry/boot/sandbox.h"
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -125,14 +128,14 @@ static int publish(const struct launch *l, struct sandbox *sb, int listen_fd, co
     return r < 0 ? error_set(e, -r, "control socket") : 0;
 }
 
-int launch_foreground(const struct launch *l, struct error *e)
+/* This process becomes the sentry. */
+static int become_sentry(const struct launch *l, struct error *e)
 {
+    struct state_info info = l->info;
     struct sandbox_stdio io;
     struct sandbox *sb;
     int r, listen_fd = -1;
 
-    if (l->spec->process.terminal && !isatty(STDIN_FILENO))
-        return error_set(e, 0, "the container wants a terminal, but stdin is none");
     if ((r = take_stdio(&io, e)) < 0)
         return r;
     if (l->state && (listen_fd = state_listen(l->state, e)) < 0)
@@ -142,7 +145,8 @@ int launch_foreground(const struct launch *l, struct error *e)
         return r;
     if ((r = signals_forward(sb, l->state == NULL, e)) < 0 || (r = sandbox_start(sb, &io, e)) < 0)
         return r;
-    if (l->state && (r = state_save(l->state, l->bundle, l->rootfs, getpid(), e)) < 0)
+    info.pid = getpid();
+    if (l->state && (r = state_save(l->state, &info, e)) < 0)
         goto kill;
     if (l->pid_file && (r = write_pid_file(l->pid_file, getpid(), e)) < 0)
         goto kill;
@@ -155,19 +159,27 @@ kill:
     return r;
 }
 
-/* What the child tells its parent, as raw bytes on a pipe; end of file without it means that the child died. */
+/* The two ends' messages: raw bytes, since both are this program. End of file means that the other end died. */
 struct report {
+    bool ready; /* or it is the hooks' turn */
     int result;
     struct error error;
 };
 
-static void send_report(int fd, int result, const struct error *e)
+static void send_report(int fd, bool ready, int result, const struct error *e)
 {
-    struct report rep = {.result = result, .error = *e};
+    struct report rep = {.ready = ready, .result = result, .error = *e};
 
-    if (write(fd, &rep, sizeof(rep)) < 0)
+    if (send(fd, &rep, sizeof(rep), MSG_NOSIGNAL) < 0)
         _exit(1);
-    close(fd);
+}
+
+static void wait_for_go(int fd)
+{
+    char go;
+
+    if (recv(fd, &go, 1, 0) != 1)
+        _exit(1);
 }
 
 /* The terminal and a session of its own for a detached sandbox. */
@@ -189,16 +201,25 @@ static int detach_stdio(const struct launch *l, struct sandbox_stdio *io, struct
 }
 
 /* The sentry's process. Does not return. */
-static _Noreturn void detached_child(const struct launch *l, int listen_fd, int report_fd)
+static _Noreturn void child_main(const struct launch *l, bool detach, int listen_fd, int sock, pid_t parent)
 {
     struct sandbox_stdio io;
     struct error e = {""};
     struct sandbox *sb;
     int null, r;
 
-    setsid();
+    /* Until the container is there we go with our parent; one that runs in the foreground always does. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    if (detach)
+        setsid();
     signals_block();
-    if ((r = detach_stdio(l, &io, &e)) < 0 || (r = sandbox_create(l->spec, &sb, &e)) < 0 ||
+    if (hooks_at_create(l->hooks)) {
+        send_report(sock, false, 0, &e);
+        wait_for_go(sock);
+    }
+    if ((r = detach ? detach_stdio(l, &io, &e) : take_stdio(&io, &e)) < 0 || (r = sandbox_create(l->spec, &sb, &e)) < 0 ||
         (r = publish(l, sb, listen_fd, l->start ? NULL : &io, &e)) < 0 || (r = sandbox_check_init(sb, &e)) < 0 ||
         (r = signals_forward(sb, false, &e)) < 0)
         goto fail;
@@ -210,62 +231,143 @@ static _Noreturn void detached_child(const struct launch *l, int listen_fd, int 
     close(null);
     close(l->state->fd);
     close(l->state->root_fd);
-    send_report(report_fd, 0, &e);
+    if (detach)
+        prctl(PR_SET_PDEATHSIG, 0);
+    send_report(sock, true, 0, &e);
+    close(sock);
     r = sandbox_run(sb);
     _exit(exit_status_of(r));
 fail:
-    send_report(report_fd, r, &e);
+    send_report(sock, true, r, &e);
     _exit(1);
 }
 
-static int wait_report(int fd, pid_t child, struct error *e)
+static int run_hooks(const struct launch *l, const struct state_info *info, enum hook_kind first, enum hook_kind last,
+                     const char *status, struct error *e)
 {
-    struct report rep;
-    ssize_t n;
+    char *text = state_text(l->state->id, info, status);
+    int r = text ? 0 : error_set(e, ENOMEM, "hooks");
 
-    do
-        n = read(fd, &rep, sizeof(rep));
-    while (n < 0 && errno == EINTR);
-    if (n == sizeof(rep)) {
+    for (enum hook_kind k = first; r == 0 && k <= last; k++)
+        r = hooks_run(l->hooks, k, text, e);
+    free(text);
+    return r;
+}
+
+/* Serves the child until it is ready. */
+static int wait_ready(const struct launch *l, const struct state_info *info, int sock, struct error *e)
+{
+    for (;;) {
+        struct report rep;
+        ssize_t n;
+        int r;
+
+        do
+            n = recv(sock, &rep, sizeof(rep), 0);
+        while (n < 0 && errno == EINTR);
+        if (n != sizeof(rep))
+            return error_set(e, 0, "the sandbox process died while it was starting");
         if (rep.result < 0)
             *e = rep.error;
-        return rep.result;
+        if (rep.ready || rep.result < 0)
+            return rep.result;
+        r = run_hooks(l, info, HOOK_PRESTART, HOOK_CREATE_CONTAINER, "creating", e);
+        if (r < 0)
+            return r;
+        if (send(sock, "", 1, MSG_NOSIGNAL) != 1)
+            return error_set(e, 0, "the sandbox process died while it was starting");
     }
-    kill(child, SIGKILL);
-    return error_set(e, 0, "the sandbox process died while it was starting");
+}
+
+/* Makes the child that becomes the sentry, and waits until it is ready. On failure nothing is left of it. */
+static int start_child(const struct launch *l, bool detach, pid_t *out, struct error *e)
+{
+    struct state_info info = l->info;
+    pid_t parent = getpid(), child;
+    int socks[2], listen_fd, r;
+
+    listen_fd = state_listen(l->state, e);
+    if (listen_fd < 0)
+        return listen_fd;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0)
+        return error_set(e, errno, "socket pair");
+    child = fork();
+    if (child < 0)
+        return error_set(e, errno, "fork");
+    if (child == 0) {
+        close(socks[0]);
+        child_main(l, detach, listen_fd, socks[1], parent);
+    }
+    close(socks[1]);
+    close(listen_fd);
+    info.pid = child;
+    info.creating = true;
+    r = state_save(l->state, &info, e);
+    if (r == 0)
+        r = wait_ready(l, &info, socks[0], e);
+    info.creating = false;
+    if (r == 0)
+        r = state_save(l->state, &info, e);
+    if (r == 0 && l->pid_file)
+        r = write_pid_file(l->pid_file, child, e);
+    if (r == 0 && l->start)
+        r = run_hooks(l, &info, HOOK_POSTSTART, HOOK_POSTSTART, "running", e);
+    close(socks[0]);
+    if (r < 0) {
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+    }
+    *out = child;
+    return r;
+}
+
+/*
+ * The child's stand-in in the foreground: signals that somebody sent go to the child; those of the terminal reach it by
+ * themselves, because it is in our process group.
+ */
+static int stand_in(pid_t child)
+{
+    struct signalfd_siginfo si;
+    int wstatus = 0, fd;
+    sigset_t set;
+
+    signals_set(&set);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    fd = signalfd(-1, &set, SFD_CLOEXEC);
+    while (waitpid(child, &wstatus, WNOHANG) == 0) {
+        if (fd < 0 || read(fd, &si, sizeof(si)) != sizeof(si))
+            continue;
+        if (si.ssi_signo != SIGCHLD && si.ssi_code <= 0)
+            kill(child, (int)si.ssi_signo);
+    }
+    return exit_status_of(wstatus);
+}
+
+int launch_foreground(const struct launch *l, struct error *e)
+{
+    pid_t child;
+    int r;
+
+    if (l->spec->process.terminal && !isatty(STDIN_FILENO))
+        return error_set(e, 0, "the container wants a terminal, but stdin is none");
+    if (!l->hooks || !hooks_any(l->hooks))
+        return become_sentry(l, e);
+    signals_block();
+    r = start_child(l, false, &child, e);
+    if (r < 0)
+        return r;
+    state_unlock(l->state);
+    return stand_in(child);
 }
 
 int launch_detached(const struct launch *l, struct error *e)
 {
-    int fds[2], listen_fd, r;
     pid_t child;
 
     if (l->spec->process.terminal && !l->console_socket)
         return error_set(e, 0, "cannot allocate tty if runsc-c will detach without setting console socket");
     if (!l->spec->process.terminal && l->console_socket)
         return error_set(e, 0, "cannot use console socket if runsc-c will not allocate a tty");
-    listen_fd = state_listen(l->state, e);
-    if (listen_fd < 0)
-        return listen_fd;
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return error_set(e, errno, "pipe");
-    child = fork();
-    if (child < 0)
-        return error_set(e, errno, "fork");
-    if (child == 0) {
-        close(fds[0]);
-        detached_child(l, listen_fd, fds[1]);
-    }
-    close(fds[1]);
-    close(listen_fd);
-    r = wait_report(fds[0], child, e);
-    if (r == 0)
-        r = state_save(l->state, l->bundle, l->rootfs, child, e);
-    if (r == 0 && l->pid_file)
-        r = write_pid_file(l->pid_file, child, e);
-    if (r < 0) {
-        kill(child, SIGKILL);
-        waitpid(child, NULL, 0);
-    }
-    return r;
+    return start_child(l, true, &child, e);
 }

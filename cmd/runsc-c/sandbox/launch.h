@@ -2,28 +2,40 @@
  * Starting a sandbox from the CLI.
  *
  * In the foreground (`run`, `do`) this very process becomes the sentry: no fork, no exec, so that a container starts as fast as
- * its parts do. Detached (`create`, `run -d`) a child does, in a session of its own; the parent waits until the child has the
- * container built and has reported so over a pipe.
+ * its parts do; unless something must be done outside of the sandbox while it lives or after it (hooks, a cgroup). Then, and
+ * always when detached (`create`, `run -d`), a child becomes the sentry, detached in a session of its own. The parent and the
+ * child talk over a socket pair:
+ *
+ *     parent                                  child
+ *     state.json: creating                    host namespaces, cgroup
+ *     prestart, createRuntime and      <---   "hooks" (only if there are any)
+ *     createContainer hooks            --->
+ *                                             the sandbox is built
+ *     state.json: created              <---   "ready"
+ *
+ * Whoever of the two dies before "ready" takes the other along.
  */
 #ifndef CMD_RUNSC_C_SANDBOX_LAUNCH_H
 #define CMD_RUNSC_C_SANDBOX_LAUNCH_H
 
 #include "cmd/runsc-c/cli.h"
+#include "cmd/runsc-c/state.h"
 #include "sentry/boot/spec.h"
 
-struct state_dir;
+struct hooks;
 
 struct launch {
     const struct cli *cli;
     struct container_spec *spec;
-    struct state_dir *state;     /* NULL for `do`: no state on disk, no control socket */
-    const char *bundle, *rootfs; /* for state.json */
-    const char *pid_file;        /* NULL: none */
-    const char *console_socket;  /* detached with a terminal: where the terminal's master goes */
-    bool start;                  /* detached: start init at once */
+    struct state_dir *state;    /* NULL for `do`: no state on disk, no control socket */
+    struct state_info info;     /* for state.json; the launcher fills in `pid` and `creating` */
+    const struct hooks *hooks;  /* NULL for `do` */
+    const char *pid_file;       /* NULL: none */
+    const char *console_socket; /* detached with a terminal: where the terminal's master goes */
+    bool start;                 /* detached: start init at once */
 };
 
-/* Runs to the end; the exit status as a shell gives it, or -errno with *e. */
+/* Runs to the end; the exit status as a shell gives it, or -errno with *e. poststop hooks are the caller's. */
 int launch_foreground(const struct launch *l, struct error *e);
 /* Returns once the container is created (and started if asked). 0 or -errno with *e, with nothing left running. */
 int launch_detached(const struct launch *l, struct error *e);
