@@ -80,7 +80,7 @@ TEST(clock_cpu_time_counts_work)
     CHECK(ns(wall1) - ns(wall0) >= 20000000);
     start = read_clock(CLOCK_THREAD_CPUTIME_ID);
     nanosleep(&nap, NULL);
-    CHECK(read_clock(CLOCK_THREAD_CPUTIME_ID) - start < 50000000);
+    CHECK(read_clock(CLOCK_THREAD_CPUTIME_ID) - start < 100000000);
 }
 
 static volatile int stop;

@@ -12,7 +12,9 @@
  *     TEST_MAIN()
  *
  * TEST() functions register themselves and run in order of definition, all in one process; with arguments, only the named
- * ones run. A failed check leaves its test (and marks it failed); the next test still runs. Each test has 20 seconds.
+ * ones run. A failed check leaves its test (and marks it failed); the next test still runs. Each test has 60 seconds.
+ *
+ * No test may depend on how fast anything is: wait for a state (wait_blocked()), or for an event with a long limit.
  */
 #ifndef TESTS_GUEST_GUEST_TEST_H
 #define TESTS_GUEST_GUEST_TEST_H
@@ -114,6 +116,29 @@ static inline __attribute__((noreturn, format(printf, 3, 4))) void guest_test_fa
         return;                                         \
     } while (0)
 
+/*
+ * Waits until a thread sleeps in a system call: the calling process's if `pid` is 0. What it waits for must come before
+ * anything else that it could sleep on.
+ */
+static inline void wait_blocked(pid_t pid, pid_t tid)
+{
+    char path[64], stat[512], *state = NULL;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid ? pid : getpid(), tid);
+    for (int i = 0; i < 30000; i++) {
+        f = fopen(path, "r");
+        if (f) {
+            state = fgets(stat, sizeof(stat), f) ? strrchr(stat, ')') : NULL;
+            fclose(f);
+            if (state && state[2] == 'S')
+                return;
+        }
+        usleep(1000);
+    }
+    guest_test_fail(__FILE__, __LINE__, "%s: never asleep (%c)", path, state ? state[2] : '?');
+}
+
 static inline int guest_test_main(int argc, char **argv)
 {
     int ran = 0, failed = 0;
@@ -127,7 +152,7 @@ static inline int guest_test_main(int argc, char **argv)
             continue;
         ran++;
         guest_test_failed = 0;
-        alarm(20);
+        alarm(60);
         if (setjmp(guest_test_out) == 0)
             t->fn();
         alarm(0);

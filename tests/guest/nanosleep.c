@@ -20,7 +20,7 @@ TEST(nanosleep_sleeps_long_enough)
 
     CHECK_OK(nanosleep(&ts, NULL));
     took = now_ns() - start;
-    CHECK(took >= 30000000 && took < 1000000000);
+    CHECK(took >= 30000000);
     ts.tv_nsec = 0;
     CHECK_OK(nanosleep(&ts, NULL));
 }
@@ -39,9 +39,9 @@ static void on_signal(int signo)
 {
 }
 
-static void *interrupt_soon(void *arg)
+static void *interrupt_sleeper(void *arg)
 {
-    usleep(50000);
+    wait_blocked(0, getpid());
     pthread_kill(*(pthread_t *)arg, SIGUSR1);
     return NULL;
 }
@@ -49,14 +49,14 @@ static void *interrupt_soon(void *arg)
 TEST(nanosleep_reports_the_rest)
 {
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    struct timespec ts = {2, 0}, rem = {9, 9};
+    struct timespec ts = {100, 0}, rem = {0, 0};
     pthread_t self = pthread_self(), t;
 
     sigaction(SIGUSR1, &sa, NULL);
-    pthread_create(&t, NULL, interrupt_soon, &self);
+    pthread_create(&t, NULL, interrupt_sleeper, &self);
     CHECK_ERR(nanosleep(&ts, &rem), EINTR);
     pthread_join(t, NULL);
-    CHECK(rem.tv_sec == 1 && rem.tv_nsec > 0);
+    CHECK(rem.tv_sec > 0 && rem.tv_sec < 100);
 }
 
 TEST(nanosleep_continues_after_stop)

@@ -167,7 +167,7 @@ TEST(posix_timer_on_cpu_time)
 
     handle(SIGUSR1);
     CHECK_OK(timer_settime(t, 0, &its, NULL));
-    while (fired < 3 && time(NULL) - start < 5)
+    while (fired < 3 && time(NULL) - start < 30)
         ;
     CHECK(fired >= 3);
     CHECK_OK(timer_delete(t));
@@ -176,7 +176,7 @@ TEST(posix_timer_on_cpu_time)
     CHECK_OK(timer_settime(t, 0, &its, NULL));
     usleep(100000);
     CHECK_EQ(fired, 0);
-    while (fired < 2 && time(NULL) - start < 10)
+    while (fired < 2 && time(NULL) - start < 50)
         ;
     CHECK(fired >= 2);
     CHECK_OK(timer_delete(t));

@@ -32,7 +32,7 @@ static pid_t helper(int fd)
     pid_t me = getpid(), pid = fork();
 
     if (pid == 0) {
-        usleep(30000);
+        wait_blocked(me, me);
         kill(me, SIGUSR1);
         usleep(60000);
         if (fd >= 0 && write(fd, "x", 1) != 1)
@@ -96,12 +96,12 @@ TEST(ignored_signals_do_not_interrupt)
 
 TEST(nanosleep_reports_what_is_left)
 {
-    struct timespec ts = {.tv_nsec = 200000000}, rem = {0};
+    struct timespec ts = {.tv_sec = 100}, rem = {0};
 
     handle(SA_RESTART); /* makes no difference */
     pid_t pid = helper(-1);
     CHECK_ERR(nanosleep(&ts, &rem), EINTR);
-    CHECK(rem.tv_nsec > 100000000 && rem.tv_nsec < 190000000);
+    CHECK(rem.tv_sec > 0 && rem.tv_sec < 100);
     waitpid(pid, NULL, 0);
 }
 
@@ -115,7 +115,7 @@ TEST(nanosleep_goes_on_after_stop_and_continue)
         long long t0 = now_ns();
         int r = nanosleep(&ts, NULL);
         long long t1 = now_ns();
-        _exit(r == 0 && t1 - t0 >= 150000000 && t1 - t0 < 400000000 ? 0 : 1);
+        _exit(r == 0 && t1 - t0 >= 150000000 ? 0 : 1);
     }
     usleep(30000);
     kill(pid, SIGSTOP);
