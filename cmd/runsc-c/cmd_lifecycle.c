@@ -1,4 +1,5 @@
 /* start, kill, pause, resume and delete: small commands on existing containers. */
+#include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/cli.h"
 #include "cmd/runsc-c/container.h"
 #include "cmd/runsc-c/hooks.h"
@@ -89,6 +90,12 @@ static int kill_container(struct container *c, int signo, bool all, struct error
         return error_set(e, 0, "container not running"); /* callers of runc match this text */
     if (signo == 0)
         return 0;
+    if (s == CONTAINER_PAUSED && cgroup_frozen(c->cgroup)) {
+        /* The frozen sentry gets it when it goes on; the last one does not wait for that. */
+        if (signo == SIGKILL)
+            return container_end(c, e);
+        return kill(state_process(c->doc), signo) < 0 ? error_set(e, errno, "kill") : 0;
+    }
     r = client_kill(&c->d, 0, signo, all, e);
     if (r < 0 && signo == SIGKILL && state_process(c->doc))
         r = kill(state_process(c->doc), SIGKILL) == 0 ? 0 : r;
@@ -167,7 +174,6 @@ const struct command command_delete = {
 
 static int set_paused(const struct cli *cli, const char *id, bool pause, struct error *e)
 {
-    RunscC__Request q = RUNSC_C__REQUEST__INIT;
     enum container_status s;
     struct container c;
     int r = container_open(cli, id, &c, e);
@@ -175,14 +181,12 @@ static int set_paused(const struct cli *cli, const char *id, bool pause, struct 
     if (r < 0)
         return r;
     s = container_status(&c);
-    q.what_case = RUNSC_C__REQUEST__WHAT_PAUSE;
-    q.pause = pause;
     if (pause && s != CONTAINER_RUNNING && s != CONTAINER_CREATED)
         r = error_set(e, 0, "container not running");
     else if (!pause && s != CONTAINER_PAUSED)
         r = error_set(e, 0, "container not paused");
     else
-        r = client_simple(&c.d, &q, e);
+        r = container_pause(&c, pause, e);
     container_close(&c);
     return r;
 }

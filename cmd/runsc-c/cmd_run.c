@@ -1,10 +1,14 @@
 /* run and create: a container from an OCI bundle. */
+#include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/cli.h"
 #include "cmd/runsc-c/container.h"
 #include "cmd/runsc-c/oci/bundle.h"
 #include "cmd/runsc-c/sandbox/launch.h"
 #include "cmd/runsc-c/state.h"
 
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <unistd.h>
 
 struct run_opts {
@@ -40,11 +44,50 @@ static void destroy(struct state_dir *state)
     struct container c = {.d = *state};
     struct error e;
 
-    if (state_load(&c.d, &c.doc, &e) < 0)
+    if (container_load(&c, &e) < 0)
         state_remove(state);
     else
         container_destroy(&c);
-    json_object_put(c.doc);
+}
+
+/* Whether this is a user namespace where not all is ours, so that the host's cgroups may be out of reach. */
+static bool rootless(void)
+{
+    unsigned long inside, outside, count = 0;
+    FILE *f = fopen("/proc/self/uid_map", "re");
+
+    if (f && fscanf(f, "%lu %lu %lu", &inside, &outside, &count) != 3)
+        count = 0;
+    if (f)
+        fclose(f);
+    return geteuid() != 0 || count < UINT32_MAX;
+}
+
+/* What was planned is in state.json before it is made, so that nothing is left whenever we are killed. */
+static int make_cgroup(const struct bundle *b, struct launch *l, struct error *e)
+{
+    int r;
+
+    if (!b->cgroups_path && !resources_any(&b->resources))
+        return 0;
+    r = cgroup_plan(b->cgroups_path, l->state->id, l->cli->systemd_cgroup, &l->cgroup, e);
+    if (r < 0)
+        return r;
+    if (!l->cgroup)
+        return rootless() ? 0 : error_set(e, 0, "no cgroups are mounted on this host");
+    l->info.cgroup = cgroup_to_json(l->cgroup);
+    l->info.creating = true;
+    if ((r = state_save(l->state, &l->info, e)) < 0)
+        return r;
+    r = cgroup_create(l->cgroup, e);
+    if ((r == -EACCES || r == -EPERM || r == -EROFS) && rootless()) {
+        if (resources_any(&b->resources))
+            fprintf(stderr, "runsc-c: warning: limits of the host's cgroups are not applied: %s\n", e->text);
+        l->cgroup = NULL;
+        l->info.cgroup = NULL;
+        return 0;
+    }
+    return r < 0 ? r : cgroup_apply(l->cgroup, &b->resources, e);
 }
 
 static int run_bundle(const struct cli *cli, const struct run_opts *o, const char *id, bool detach, bool start, struct error *e)
@@ -75,7 +118,9 @@ static int run_bundle(const struct cli *cli, const struct run_opts *o, const cha
     r = state_create(cli, id, &state, e);
     if (r < 0)
         return r;
-    r = detach ? launch_detached(&l, e) : launch_foreground(&l, e);
+    r = make_cgroup(&b, &l, e);
+    if (r == 0)
+        r = detach ? launch_detached(&l, e) : launch_foreground(&l, e);
     if (r < 0 || (!detach && !o->keep))
         destroy(&state);
     state_close(&state);

@@ -1,5 +1,6 @@
 #include "cmd/runsc-c/container.h"
 
+#include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/hooks.h"
 #include "cmd/runsc-c/sandbox/client.h"
 
@@ -13,12 +14,19 @@
 #include <time.h>
 #include <unistd.h>
 
+int container_load(struct container *c, struct error *e)
+{
+    int r = state_load(&c->d, &c->doc, e);
+
+    c->cgroup = r < 0 ? NULL : cgroup_from_json(state_internal(c->doc, "cgroup"));
+    return r;
+}
+
 static int load(int r, struct container *c, struct error *e)
 {
-    c->doc = NULL;
     if (r < 0)
         return r;
-    r = state_load(&c->d, &c->doc, e);
+    r = container_load(c, e);
     if (r < 0)
         state_close(&c->d);
     return r;
@@ -36,6 +44,7 @@ int container_peek(const struct cli *cli, const char *id, struct container *c, s
 
 void container_close(struct container *c)
 {
+    cgroup_free(c->cgroup);
     json_object_put(c->doc);
     state_close(&c->d);
 }
@@ -73,7 +82,21 @@ enum container_status container_status(struct container *c)
 {
     if (json_object_get_boolean(state_internal(c->doc, "creating")))
         return state_process(c->doc) ? CONTAINER_CREATING : CONTAINER_STOPPED;
+    /* A frozen sentry does not answer. */
+    if (cgroup_frozen(c->cgroup) && state_process(c->doc))
+        return CONTAINER_PAUSED;
     return status_from_sentry(c);
+}
+
+int container_pause(struct container *c, bool pause, struct error *e)
+{
+    RunscC__Request q = RUNSC_C__REQUEST__INIT;
+
+    if (cgroup_can_freeze(c->cgroup))
+        return cgroup_freeze(c->cgroup, pause, e);
+    q.what_case = RUNSC_C__REQUEST__WHAT_PAUSE;
+    q.pause = pause;
+    return client_simple(&c->d, &q, e);
 }
 
 struct json_object *container_describe(struct container *c, enum container_status s)
@@ -139,6 +162,9 @@ int container_end(struct container *c, struct error *e)
 
     if (pid)
         kill(pid, SIGKILL);
+    /* Version 1 lets the frozen live. */
+    if (cgroup_frozen(c->cgroup) && cgroup_freeze(c->cgroup, false, e) < 0)
+        return -EBUSY;
     r = pid ? wait_gone(c, pid) : wait_unconnectable(c);
     return r < 0 ? error_set(e, ETIMEDOUT, "container %s does not stop", c->d.id) : 0;
 }
@@ -148,6 +174,8 @@ void container_destroy(struct container *c)
     struct error e;
 
     if (container_run_hooks(c, HOOK_POSTSTOP, CONTAINER_STOPPED, &e) < 0)
+        fprintf(stderr, "runsc-c: warning: %s\n", e.text);
+    if (c->cgroup && cgroup_destroy(c->cgroup, &e) < 0)
         fprintf(stderr, "runsc-c: warning: %s\n", e.text);
     state_remove(&c->d);
 }

@@ -51,23 +51,19 @@ static int parse_propagation(const char *name, unsigned long *out, struct error 
     return error_set(e, 0, "linux.rootfsPropagation: \"%s\" is unknown", name);
 }
 
-static int parse_resources(struct json_object *linux_obj, struct container_spec *s, struct error *e)
+/* What the sentry keeps by itself, besides the host's cgroup; -1 and 0 are no limits. */
+static int parse_resources(struct json_object *linux_obj, struct bundle *b, struct error *e)
 {
-    struct json_object *res = NULL, *memory = NULL, *pids = NULL;
-    int64_t limit = 0, max_pids = 0;
-    int r;
+    struct json_object *res = NULL;
+    int r = json_get_object(linux_obj, "linux", "resources", false, &res, e);
 
-    if ((r = json_get_object(linux_obj, "linux", "resources", false, &res, e)) < 0 || !res)
+    if (r < 0 || !res)
         return r;
-    if ((r = json_get_object(res, "linux.resources", "memory", false, &memory, e)) < 0 ||
-        (r = json_get_object(res, "linux.resources", "pids", false, &pids, e)) < 0)
+    r = resources_parse(res, &b->resources, e);
+    if (r < 0)
         return r;
-    if (memory && (r = json_get_int(memory, "linux.resources.memory", "limit", -1, INT64_MAX, &limit, e)) < 0)
-        return r;
-    if (pids && (r = json_get_int(pids, "linux.resources.pids", "limit", -1, INT64_MAX, &max_pids, e)) < 0)
-        return r;
-    s->memory_limit = limit > 0 ? (uint64_t)limit : 0;
-    s->pids_limit = max_pids > 0 ? (uint64_t)max_pids : 0;
+    b->spec.memory_limit = b->resources.memory > 0 ? (uint64_t)b->resources.memory : 0;
+    b->spec.pids_limit = b->resources.pids > 0 ? (uint64_t)b->resources.pids : 0;
     return 0;
 }
 
@@ -81,11 +77,12 @@ static int parse_linux(struct bundle *b, struct error *e)
         return r;
     if ((r = json_get_strings(o, "linux", "maskedPaths", false, &b->spec.masked_paths, e)) < 0 ||
         (r = json_get_strings(o, "linux", "readonlyPaths", false, &b->spec.readonly_paths, e)) < 0 ||
+        (r = json_get_string(o, "linux", "cgroupsPath", false, &b->cgroups_path, e)) < 0 ||
         (r = json_get_string(o, "linux", "rootfsPropagation", false, &propagation, e)) < 0)
         return r;
     if (propagation && propagation[0] && (r = parse_propagation(propagation, &b->spec.root_propagation, e)) < 0)
         return r;
-    return parse_resources(o, &b->spec, e);
+    return parse_resources(o, b, e);
 }
 
 static int parse_hooks(struct bundle *b, struct error *e)
@@ -118,6 +115,7 @@ int oci_parse_config(struct bundle *b, struct error *e)
     struct json_object *process = NULL;
     int r;
 
+    resources_init(&b->resources);
     if ((r = json_get_string(b->doc, "", "ociVersion", true, &version, e)) < 0 ||
         (r = json_get_string(b->doc, "", "hostname", false, &b->spec.hostname, e)) < 0 ||
         (r = json_get_string(b->doc, "", "domainname", false, &b->spec.domainname, e)) < 0)

@@ -2,6 +2,7 @@
 #ifndef CMD_RUNSC_C_OCI_BUNDLE_H
 #define CMD_RUNSC_C_OCI_BUNDLE_H
 
+#include "cmd/runsc-c/cgroup/resources.h"
 #include "cmd/runsc-c/hooks.h"
 #include "lib/error.h"
 #include "sentry/boot/spec.h"
@@ -19,6 +20,8 @@ struct bundle {
     const char *rootfs; /* absolute path, for `state` */
     struct hooks hooks;
     struct json_object *hooks_doc, *annotations; /* as they stand, for state.json; NULL: none */
+    struct resources resources;
+    const char *cgroups_path; /* NULL: none is asked for */
     struct container_spec spec;
 };
 

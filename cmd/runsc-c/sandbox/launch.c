@@ -1,5 +1,6 @@
 #include "cmd/runsc-c/sandbox/launch.h"
 
+#include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/hooks.h"
 #include "cmd/runsc-c/sandbox/signals.h"
 #include "cmd/runsc-c/state.h"
@@ -212,6 +213,8 @@ static _Noreturn void child_main(const struct launch *l, bool detach, int listen
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
+    if (l->cgroup && (r = cgroup_join(l->cgroup, 0, &e)) < 0)
+        goto fail;
     if (detach)
         setsid();
     signals_block();
@@ -351,7 +354,7 @@ int launch_foreground(const struct launch *l, struct error *e)
 
     if (l->spec->process.terminal && !isatty(STDIN_FILENO))
         return error_set(e, 0, "the container wants a terminal, but stdin is none");
-    if (!l->hooks || !hooks_any(l->hooks))
+    if (!l->cgroup && (!l->hooks || !hooks_any(l->hooks)))
         return become_sentry(l, e);
     signals_block();
     r = start_child(l, false, &child, e);

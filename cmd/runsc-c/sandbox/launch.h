@@ -22,6 +22,7 @@
 #include "cmd/runsc-c/state.h"
 #include "sentry/boot/spec.h"
 
+struct cgroup;
 struct hooks;
 
 struct launch {
@@ -30,6 +31,7 @@ struct launch {
     struct state_dir *state;    /* NULL for `do`: no state on disk, no control socket */
     struct state_info info;     /* for state.json; the launcher fills in `pid` and `creating` */
     const struct hooks *hooks;  /* NULL for `do` */
+    struct cgroup *cgroup;      /* which the sentry joins; NULL: none */
     const char *pid_file;       /* NULL: none */
     const char *console_socket; /* detached with a terminal: where the terminal's master goes */
     bool start;                 /* detached: start init at once */
