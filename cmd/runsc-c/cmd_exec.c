@@ -4,6 +4,7 @@
  * is what --pid-file tells.
  */
 #include "cmd/runsc-c/cli.h"
+#include "cmd/runsc-c/container.h"
 #include "cmd/runsc-c/oci/bundle.h"
 #include "cmd/runsc-c/oci/json.h"
 #include "cmd/runsc-c/sandbox/client.h"
@@ -196,6 +197,31 @@ static _Noreturn void detached(int sock, int pid, int terminal)
     _exit(exit_status_of(stand_in(sock, pid)));
 }
 
+static int open_running(const struct cli *cli, const char *id, bool ignore_paused, struct state_dir *d, struct error *e)
+{
+    struct container c;
+    int r = container_open(cli, id, &c, e);
+
+    if (r < 0)
+        return r;
+    switch (container_status(&c)) {
+    case CONTAINER_STOPPED:
+        r = error_set(e, 0, "cannot exec in a stopped container");
+        break;
+    case CONTAINER_PAUSED:
+        r = ignore_paused ? 0 : error_set(e, 0, "cannot exec in a paused container (use --ignore-paused to override)");
+        break;
+    default:
+        break;
+    }
+    if (r < 0) {
+        container_close(&c);
+        return r;
+    }
+    *d = c.d;
+    return 0;
+}
+
 static int cmd_exec(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
 {
     struct exec_opts *o = opts;
@@ -206,7 +232,7 @@ static int cmd_exec(const struct cli *cli, void *opts, int argc, char **argv, st
 
     if (!o->process && argc < 2)
         return error_set(e, 0, "exec: no command given");
-    r = state_open(cli, argv[0], &d, e);
+    r = open_running(cli, argv[0], o->ignore_paused, &d, e);
     if (r < 0)
         return r;
     r = o->process ? bundle_load_process(o->process, &p, e) : make_process(&d, o, argv + 1, &p, e);
@@ -219,7 +245,7 @@ static int cmd_exec(const struct cli *cli, void *opts, int argc, char **argv, st
     if ((r = open_stdio(o, fds, e)) < 0)
         return r;
     signals_block();
-    pid = start_exec(sock, &p, fds, !o->detach, e);
+    pid = start_exec(sock, &p, fds, true, e);
     state_close(&d);
     if (pid < 0)
         return pid;

@@ -177,14 +177,20 @@ int hooks_run(const struct hooks *h, enum hook_kind kind, const char *state, str
 {
     const struct hook_list *l = &h->of[kind];
     char where[64];
+    int first = 0;
 
     for (size_t i = 0; i < l->n; i++) {
+        struct error one;
         int r;
 
         snprintf(where, sizeof(where), "%s hook #%zu", kind_names[kind], i);
-        r = run_one(&l->v[i], where, state, e);
-        if (r < 0)
-            return r;
+        r = run_one(&l->v[i], where, state, &one);
+        if (r == 0 || first < 0)
+            continue;
+        first = r;
+        *e = one;
+        if (kind != HOOK_POSTSTOP)
+            break;
     }
-    return 0;
+    return first;
 }

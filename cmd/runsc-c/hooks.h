@@ -48,7 +48,8 @@ bool hooks_any(const struct hooks *h);
 
 /*
  * Runs all hooks of a kind, one after the other, with `state` (a text) on stdin; stops at the first that fails, exits with
- * non-zero or takes longer than its time-out, in which case it is killed.
+ * non-zero or takes longer than its time-out, in which case it is killed. Of poststop hooks all run, and the first error
+ * counts.
  */
 int must_check hooks_run(const struct hooks *h, enum hook_kind kind, const char *state, struct error *e);
 
