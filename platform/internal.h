@@ -40,11 +40,7 @@ struct platform {
     const char *name;
     struct platform_limits limits;
     struct fp_layout fp;
-    int proc_fd; /* the host's /proc as it was when the platform started, or -1: the sentry may lose sight of it */
 };
-
-/* Nanoseconds that a thread of a stub process has run, and waited for a CPU. */
-int must_check platform_thread_times(const struct platform *p, pid_t tid, uint64_t *ran, uint64_t *queued);
 
 struct platform_as {
     struct platform *p;

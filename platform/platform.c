@@ -9,11 +9,8 @@
 #include "platform/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct backend {
     const char *name;
@@ -48,7 +45,6 @@ int platform_create(const struct platform_config *config, struct platform **out,
             continue;
         r = backends[i].create(out, reason, sizeof(reason));
         if (r == 0) {
-            (*out)->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
             log_info("platform %s", backends[i].name);
             return 0;
         }
@@ -65,31 +61,8 @@ int platform_create(const struct platform_config *config, struct platform **out,
 
 void platform_destroy(struct platform *p)
 {
-    if (!p)
-        return;
-    if (p->proc_fd >= 0)
-        close(p->proc_fd);
-    p->vt->destroy(p);
-}
-
-int platform_thread_times(const struct platform *p, pid_t tid, uint64_t *ran, uint64_t *queued)
-{
-    char path[64], buf[96], *end;
-    ssize_t n;
-    int fd;
-
-    snprintf(path, sizeof(path), "%d/schedstat", tid);
-    fd = openat(p->proc_fd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    n = read(fd, buf, sizeof(buf) - 1);
-    close(fd);
-    if (n <= 0)
-        return -EIO;
-    buf[n] = '\0';
-    *ran = strtoull(buf, &end, 10);
-    *queued = strtoull(end, NULL, 10);
-    return 0;
+    if (p)
+        p->vt->destroy(p);
 }
 
 const char *platform_name(const struct platform *p)

@@ -1,6 +1,8 @@
 /* Contexts of the ptrace backend: the run loop, events, and FP state. */
 #include "platform/ptrace/ptrace.h"
 
+#include "lib/hostproc.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <linux/audit.h>
@@ -47,7 +49,7 @@ static uint64_t tracee_cpu_time(struct ptrace_context *ctx)
     pid_t tid = atomic_load(&ctx->tid);
     uint64_t ran, queued;
 
-    return tid && platform_thread_times(ctx->base.p, tid, &ran, &queued) == 0 ? ran : 0;
+    return tid && hostproc_thread_times(tid, &ran, &queued) == 0 ? ran : 0;
 }
 
 static uint64_t cpu_time(struct platform_context *base)

@@ -1,4 +1,5 @@
 /* Contexts of the stub engine: running a guest thread, and its FP state. */
+#include "lib/hostproc.h"
 #include "lib/log.h"
 #include "platform/pvmexec/arch/frame.h"
 #include "platform/pvmexec/sites.h"
@@ -43,7 +44,7 @@ static uint64_t thread_cpu_time(struct stub_context *ctx)
     pid_t tid = atomic_load(&ctx->clock_tid);
     uint64_t ran, queued;
 
-    return tid && platform_thread_times(ctx->base.p, tid, &ran, &queued) == 0 ? ran : 0;
+    return tid && hostproc_thread_times(tid, &ran, &queued) == 0 ? ran : 0;
 }
 
 static uint64_t cpu_time(struct platform_context *base)

@@ -46,8 +46,7 @@ int must_check boot_spawn(struct sandbox *sb, const struct spec_process *spec, c
 /* Whether argv[0] of `spec` can be found and executed. */
 int must_check boot_check_exe(struct sandbox *sb, const struct spec_process *spec, struct error *e);
 
-/* host_limits.c: as many descriptors and threads as the host lets us have. */
-void boot_raise_host_limits(void);
+/* host_limits.c */
 uint64_t boot_host_ram(void);
 unsigned int boot_host_cpus(void);
 

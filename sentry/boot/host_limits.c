@@ -3,15 +3,18 @@
 
 #include "lib/log.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 /*
  * Each guest file on the host and each stub needs descriptors, so the soft limit goes up to the hard one, and that to the
  * kernel's usual ceiling if we may. What is still too little shows as EMFILE or ENFILE where it is met.
  */
-void boot_raise_host_limits(void)
+static void raise_limits(void)
 {
     static const int resources[] = {RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_MEMLOCK};
     struct rlimit l;
@@ -35,6 +38,24 @@ void boot_raise_host_limits(void)
     setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     if (getrlimit(RLIMIT_NOFILE, &l) == 0)
         log_debug("host descriptors: %llu", (unsigned long long)l.rlim_cur);
+}
+
+/* By the host's clock source: the CPU's own word for it, an invariant counter, is often hidden by hypervisors. */
+static bool tsc_clock(void)
+{
+    char source[16] = "";
+    int fd = open("/sys/devices/system/clocksource/clocksource0/current_clocksource", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, source, sizeof(source) - 1) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    return n > 0 && (strncmp(source, "tsc", 3) == 0 || strncmp(source, "kvm-clock", 9) == 0);
+}
+
+void sandbox_look_at_host(struct container_spec *spec)
+{
+    raise_limits();
+    spec->tsc_clock = tsc_clock();
 }
 
 uint64_t boot_host_ram(void)

@@ -42,6 +42,7 @@ static int make_kernel(struct sandbox *sb, struct error *e)
         .hostname = s->hostname ? s->hostname : "runsc-c",
         .domainname = s->domainname ? s->domainname : "(none)",
         .strace = s->strace,
+        .tsc_clock = s->tsc_clock,
     };
     int r;
 
@@ -68,7 +69,6 @@ int sandbox_create(const struct container_spec *spec, struct sandbox **out, stru
     if (!sb)
         return error_set(e, ENOMEM, "sandbox");
     sb->spec = spec;
-    boot_raise_host_limits();
     sb->root_cred = cred_create_root();
     if (!sb->root_cred) {
         free(sb);

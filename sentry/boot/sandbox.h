@@ -25,6 +25,11 @@ struct sandbox_stdio {
     int fd[3];
 };
 
+/*
+ * What is to be had only before the sentry is confined: raises this process's limits on descriptors and threads, and notes in
+ * `spec` what the host is like.
+ */
+void sandbox_look_at_host(struct container_spec *spec);
 /* Builds everything but the init process. `spec` is read now and at start only; it must outlive sandbox_start(). */
 int must_check sandbox_create(const struct container_spec *spec, struct sandbox **out, struct error *e);
 /* Whether the init program exists and may be executed, as `create` must tell. 0 or -errno with *e. */

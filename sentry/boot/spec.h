@@ -38,6 +38,11 @@ struct spec_process {
     bool killable_init; /* see sentry/kernel/boot.h */
 };
 
+/* `count` ids from `inside` on, as the container knows them, are those from `outside` on for whoever starts it. */
+struct spec_idmap {
+    uint32_t inside, outside, count;
+};
+
 /* One mount, in the order of the list. */
 struct spec_mount {
     const char *destination; /* absolute, in the container */
@@ -66,10 +71,13 @@ struct container_spec {
     struct spec_process process;
     struct spec_mount *mounts;
     size_t nr_mounts;
-    const char **masked_paths, **readonly_paths; /* NULL terminated or NULL */
-    const char *hostname, *domainname;           /* NULL: the host's names are not shown, "runsc-c" is */
-    uint64_t pids_limit;                         /* 0: none */
-    uint64_t memory_limit;                       /* bytes; 0: none */
+    const char **masked_paths, **readonly_paths;  /* NULL terminated or NULL */
+    const char *hostname, *domainname;            /* NULL: the host's names are not shown, "runsc-c" is */
+    uint64_t pids_limit;                          /* 0: none */
+    uint64_t memory_limit;                        /* bytes; 0: none */
+    const struct spec_idmap *uid_maps, *gid_maps; /* of the sentry's user namespace; none: as isolate.h says */
+    size_t nr_uid_maps, nr_gid_maps;
+    bool tsc_clock; /* see sentry/kernel/boot.h; by sandbox_look_at_host() */
     bool strace;
 };
 

@@ -7,6 +7,7 @@
  */
 #include "sentry/host/host_file.h"
 
+#include "lib/hostproc.h"
 #include "lib/log.h"
 #include "lib/waitq.h"
 #include "sentry/host/loop.h"
@@ -307,13 +308,11 @@ static const struct super_ops host_super_ops = {.evict_inode = host_evict, .stat
 /* A non-blocking open file of our own in place of a shared one, for what can block. */
 static void make_nonblocking(struct host_fd *h)
 {
-    char path[40];
     int fd;
 
     if (S_ISREG(h->type) || S_ISSOCK(h->type) || S_ISBLK(h->type))
         return;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", h->fd);
-    fd = open(path, (h->flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    fd = hostproc_reopen(h->fd, (h->flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK);
     if (fd < 0) {
         h->may_block = true;
         return;

@@ -25,6 +25,7 @@ struct kernel_params {
     unsigned int max_tasks; /* 0: no limit but pid_max */
     const char *hostname, *domainname;
     bool strace;
+    bool tsc_clock; /* the host keeps its own time by the time-stamp counter, so that guests may, too */
 };
 
 /* Makes the kernel with its pid table, futexes, IPC and vDSO, and no process. mnt_ns is the caller's to set. */

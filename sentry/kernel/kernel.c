@@ -49,7 +49,7 @@ int kernel_create(const struct kernel_params *p, struct kernel **out)
     if (!r)
         r = mm_shared_create(k->platform, k->memfile, k->total_ram, &k->mm_shared);
     if (!r)
-        r = vdso_init(k);
+        r = vdso_init(k, p->tsc_clock);
     if (r) {
         kernel_destroy(k);
         return r;

@@ -42,8 +42,11 @@ struct exec_result {
  */
 int must_check loader_load(struct kernel *k, const struct exec_request *req, struct exec_result *out);
 
-/* Builds the vDSO image once per kernel; its clock page is refreshed by the sentry. */
-int must_check vdso_init(struct kernel *k);
+/*
+ * Builds the vDSO image once per kernel; its clock page is refreshed by the sentry. `tsc_clock`: the host keeps its own time by
+ * the time-stamp counter.
+ */
+int must_check vdso_init(struct kernel *k, bool tsc_clock);
 void vdso_fini(struct kernel *k);
 /* The address of the signal-return trampoline is the guest's business on x86-64 (SA_RESTORER): the vDSO holds only time and
  * getcpu. */

@@ -214,21 +214,10 @@ static bool tsc_is_invariant(void)
 {
     unsigned int a, b, c, d;
 
-    if (__get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1U << 8)))
-        return true;
-    /* Hypervisors often hide that bit; then trust the host kernel if it keeps its own time by the counter. */
-    char source[16] = "";
-    FILE *f = fopen("/sys/devices/system/clocksource/clocksource0/current_clocksource", "re");
-
-    if (!f)
-        return false;
-    if (!fgets(source, sizeof(source), f))
-        source[0] = 0;
-    fclose(f);
-    return strncmp(source, "tsc", 3) == 0 || strncmp(source, "kvm-clock", 9) == 0;
+    return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d & (1U << 8));
 }
 
-int vdso_init(struct kernel *k)
+int vdso_init(struct kernel *k, bool tsc_clock)
 {
     size_t text_len = (sizeof(vdso_image) + PAGE - 1) & ~(PAGE - 1);
     struct vdso *v = calloc(1, sizeof(*v));
@@ -247,7 +236,8 @@ int vdso_init(struct kernel *k)
     v->data = memfile_ptr(k->memfile, off);
     memcpy(memfile_ptr(k->memfile, off + PAGE), vdso_image, sizeof(vdso_image));
     v->data->nr_cpus = k->nr_cpus;
-    v->usable = tsc_is_invariant();
+    /* Hypervisors often hide that bit; then trust the host kernel if it keeps its own time by the counter. */
+    v->usable = tsc_clock || tsc_is_invariant();
     v->far = v->near = take_reading();
     if (!v->usable)
         log_info("vdso: the time-stamp counter is not invariant; clocks are system calls");

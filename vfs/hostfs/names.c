@@ -1,4 +1,5 @@
 /* hostfs's directories: finding, making and removing names. */
+#include "lib/hostproc.h"
 #include "vfs/hostfs/hostfs_internal.h"
 #include "vfs/permission.h"
 
@@ -141,11 +142,8 @@ static int link_nameless(struct inode *target, int dir_fd, const char *name)
     if (fd < 0)
         return fd;
     int err = linkat(fd, "", dir_fd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
-    if (err == -ENOENT) { /* no CAP_DAC_READ_SEARCH: the documented detour, where there is a /proc */
-        char proc[32];
-        snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-        err = linkat(AT_FDCWD, proc, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-    }
+    if (err == -ENOENT) /* no CAP_DAC_READ_SEARCH: the documented detour */
+        err = hostproc_link(fd, dir_fd, name);
     hostfs_put_fd(target, HOST_FD_WRITE);
     return err;
 }

@@ -1,4 +1,5 @@
 /* hostfs superblocks. */
+#include "lib/hostproc.h"
 #include "vfs/hostfs/hostfs_internal.h"
 
 #include <errno.h>
@@ -65,19 +66,17 @@ static unsigned int fd_budget(void)
 /* A donated file has no directory to be opened from: its data descriptors are made now and kept. */
 static int open_root_file(struct inode *inode, int fd, bool readonly)
 {
-    char proc[32];
-    snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-    int rd = open(proc, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int rd = hostproc_reopen(fd, O_RDONLY | O_NONBLOCK);
     if (rd < 0 && readonly)
-        return -errno;
+        return rd;
     if (rd >= 0)
         hostfs_adopt_fd(inode, HOST_FD_READ, rd, true);
     if (readonly)
         return 0;
-    int wr = open(proc, (rd >= 0 ? O_RDWR : O_WRONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int wr = hostproc_reopen(fd, (rd >= 0 ? O_RDWR : O_WRONLY) | O_NONBLOCK);
     if (wr >= 0)
         hostfs_adopt_fd(inode, HOST_FD_WRITE, wr, true);
-    return rd < 0 && wr < 0 ? -errno : 0;
+    return rd < 0 && wr < 0 ? wr : 0;
 }
 
 static int make_root(struct super_block *sb)

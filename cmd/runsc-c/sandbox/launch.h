@@ -1,19 +1,17 @@
 /*
  * Starting a sandbox from the CLI.
  *
- * In the foreground (`run`, `do`) this very process becomes the sentry: no fork, no exec, so that a container starts as fast as
- * its parts do; unless something must be done outside of the sandbox while it lives or after it (hooks, a cgroup). Then, and
- * always when detached (`create`, `run -d`), a child becomes the sentry, detached in a session of its own. The parent and the
- * child talk over a socket pair:
+ * The sentry is always a process of its own, in namespaces of its own (isolate.h), which the command forks:
  *
- *     parent                                  child
- *     state.json: creating                    host namespaces, cgroup
- *     prestart, createRuntime and      <---   "hooks" (only if there are any)
- *     createContainer hooks            --->
- *                                             the sandbox is built
- *     state.json: created              <---   "ready"
+ *     command                                 sentry
+ *     state.json: creating                    namespaces, and waits
+ *     maps ids; cgroup; prestart,
+ *     createRuntime, createContainer hooks    waits
+ *     lets it go                         -->  enters its empty root, builds the sandbox
+ *     state.json: created                <--  reports
  *
- * Whoever of the two dies before "ready" takes the other along.
+ * In the foreground (`run`, `do`) the command then passes signals on to it and ends with it. Detached (`create`, `run -d`) it
+ * ends now. Whoever of the two dies before the report takes the other along; in the foreground also after it.
  */
 #ifndef CMD_RUNSC_C_SANDBOX_LAUNCH_H
 #define CMD_RUNSC_C_SANDBOX_LAUNCH_H

@@ -8,6 +8,7 @@
 #include <ev.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct forwarder {
@@ -18,8 +19,8 @@ struct forwarder {
 
 void signals_set(sigset_t *set)
 {
-    static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1, SIGUSR2,
-                                  SIGALRM, SIGTSTP, SIGWINCH, SIGTTIN, SIGTTOU, SIGPWR};
+    static const int signals[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1, SIGUSR2, SIGALRM,
+                                  SIGTSTP, SIGCONT, SIGWINCH, SIGTTIN, SIGTTOU, SIGPWR};
 
     sigemptyset(set);
     for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
@@ -33,14 +34,25 @@ void signals_block(void)
     signals_set(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* whoever ignores it cannot wait for children */
 }
 
-static void stop_self(struct sandbox *sb)
+int signals_pass_on(pid_t sentry, bool job_control)
 {
-    sandbox_pause(sb, true);
-    kill(getpid(), SIGSTOP);
-    /* Here again when somebody has sent SIGCONT. */
-    sandbox_pause(sb, false);
+    int wstatus, signo;
+    sigset_t set;
+
+    signals_set(&set);
+    sigaddset(&set, SIGCHLD);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    while (waitpid(sentry, &wstatus, WNOHANG) != sentry) {
+        signo = sigwaitinfo(&set, NULL);
+        if (signo > 0 && signo != SIGCHLD)
+            kill(sentry, signo);
+        if (signo == SIGTSTP && job_control)
+            raise(SIGSTOP); /* the SIGCONT that ends this is the next signal */
+    }
+    return wstatus;
 }
 
 static void on_signal(struct ev_loop *ev, ev_io *io, int revents)
@@ -53,11 +65,11 @@ static void on_signal(struct ev_loop *ev, ev_io *io, int revents)
 
         if (signo == SIGWINCH)
             sandbox_resize(f->sb, NULL);
-        else if (signo == SIGTSTP && f->job_control)
-            stop_self(f->sb);
+        else if ((signo == SIGTSTP || signo == SIGCONT) && f->job_control)
+            sandbox_pause(f->sb, signo == SIGTSTP);
         else if (sandbox_started(f->sb))
             sandbox_kill(f->sb, 0, signo, false);
-        else if (signo != SIGTTIN && signo != SIGTTOU)
+        else if (signo != SIGTTIN && signo != SIGTTOU && signo != SIGTSTP && signo != SIGCONT)
             sandbox_stop(f->sb, signo);
     }
 }

@@ -11,6 +11,7 @@
  */
 #include "sentry/fs/tty/tty_internal.h"
 
+#include "lib/hostproc.h"
 #include "sentry/fs/fs.h"
 #include "sentry/kernel/kernel.h"
 #include "vfs/mount.h"
@@ -167,11 +168,8 @@ static bool host_wake(struct waitq_entry *entry, uint32_t events)
 /* The same file, opened anew and non-blocking, in place of `fd`; false if that cannot be. */
 static bool reopen_nonblock(int fd, int flags)
 {
-    char name[40];
-    int again;
+    int again = hostproc_reopen(fd, flags | O_NONBLOCK);
 
-    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-    again = open(name, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (again < 0)
         return false;
     if (dup3(again, fd, O_CLOEXEC) < 0) {
