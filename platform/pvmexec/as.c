@@ -63,9 +63,7 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
 {
     struct stub_platform *p = container_of(base, struct stub_platform, base);
     struct stub_as *as;
-    struct mapper_op first[3] = {{SYS_munmap, {STUB_BIRTH, 4096}}};
-    int64_t last;
-    int r, n = 1;
+    int r;
 
     stub_reap_zombies(p, false);
     as = calloc(1, sizeof(*as));
@@ -81,6 +79,7 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
     as->owner = owner;
     ref_init(&as->refs);
     mutex_init(&as->lock);
+    as->mapper_cpu = -1;
     mutex_init(&as->patch_lock);
     list_init(&as->threads);
     list_init(&as->zombie_node);
@@ -93,20 +92,6 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
             stub_family_get(f);
             atomic_store(&as->family, f);
         }
-        if (f && stub_family_used(f)) {
-            stub_family_map_ops(f, first + 1);
-            n = 3;
-        }
-    }
-    mutex_lock(&as->lock);
-    r = mapper_start(as);
-    if (r == 0)
-        r = mapper_run(as, first, (size_t)n, &last);
-    as->family_mapped = n == 3;
-    mutex_unlock(&as->lock);
-    if (r != n) {
-        stub_as_destroy(&as->base);
-        return r < 0 ? r : -ENOMEM;
     }
     *out = &as->base;
     return 0;
@@ -138,7 +123,6 @@ void stub_as_destroy(struct platform_as *base)
     clean = mapper_run(as, &unmap_all, 1, &last) == 1;
     atomic_store(&as->dead, true);
     kill(as->proc.pid, SIGKILL);
-    close(as->proc.listener);
     mutex_unlock(&as->lock);
     if (clean) {
         mutex_lock(&p->zombies_lock);
@@ -188,7 +172,7 @@ int stub_as_apply(struct platform_as *base, const struct platform_op *ops, size_
         if (r < 0)
             break;
         if ((size_t)r < batch) {
-            r = last < 0 && last >= -4095 ? (int)last : -EIO;
+            r = last < 0 ? (int)last : -EIO;
             break;
         }
         r = 0;

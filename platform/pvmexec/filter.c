@@ -1,12 +1,17 @@
 /*
- * The seccomp programs of stubs.
+ * The seccomp program of stubs. The zygote installs it once, and every process and thread of stubs inherits it.
  *
- * Two are in force in a guest thread: the mapper's, which it inherits, and its own. The kernel takes the stricter verdict, and
- * the guest's own says "trap" to all but four calls of the stub code, known by the address behind their instruction. So a
- * guest thread that jumps to the mapper's instructions gets its SIGSYS there like anywhere else.
+ * It allows nothing but the calls of the stub code, each at its own instruction, known by the address behind it; everything
+ * else traps. It cannot tell threads apart: what keeps a guest thread from the mapper's instructions is Syscall User Dispatch,
+ * which is on in guest threads and turns every system call from outside of the guest section of the stub code into a SIGSYS
+ * before seccomp is asked. It is on before the first guest instruction, has no selector that could be written, and no rule
+ * that holds in the guest section would turn it off. So a guest thread can make the calls below that are marked as such.
  *
- * Both begin with the instruction pointer. That is what nearly always decides, and it spares the kernel from finding out which
- * calls the program allows unconditionally, which takes longer than all the rest of installing it.
+ * More than one program, for threads or processes, would be as good a fence. But a program is freed with its last user, and a
+ * guest that forks a lot would have the host free thousands, which it does one by one behind a global lock.
+ *
+ * The program begins with the instruction pointer. That is what nearly always decides, and it spares the kernel from finding
+ * out which calls the program allows unconditionally, which takes longer than all the rest of installing it.
  */
 #include "platform/pvmexec/arch/image.h"
 #include "platform/pvmexec/stub.h"
@@ -45,19 +50,19 @@ static void expect(struct builder *b, uint32_t k, uint8_t skip)
     emit(b, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, k, 0, skip));
 }
 
-/* Gives `verdict` to the calls `nrs` at the instruction before `ip`, and traps others there. The pointer is loaded. */
-static void rule(struct builder *b, const char *ip, uint32_t verdict, const uint32_t *nrs, uint8_t n)
+/* Allows the calls `nrs` at the instruction before `ip`, and traps others there. The pointer is loaded. */
+static void rule(struct builder *b, const char *ip, const uint32_t *nrs, uint8_t n)
 {
     expect(b, (uint32_t)stub_code_addr(ip), (uint8_t)(n + 3));
     load(b, offsetof(struct seccomp_data, nr));
     for (uint8_t i = 0; i < n; i++)
         emit(b, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nrs[i], (uint8_t)(n - i), 0));
     ret(b, SECCOMP_RET_TRAP);
-    ret(b, verdict);
+    ret(b, SECCOMP_RET_ALLOW);
 }
 
-#define RULE(b, ip, verdict, ...) \
-    rule(b, ip, verdict, (const uint32_t[]){__VA_ARGS__}, (uint8_t)(sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)))
+#define RULE(b, ip, ...) \
+    rule(b, ip, (const uint32_t[]){__VA_ARGS__}, (uint8_t)(sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)))
 
 static void begin(struct builder *b)
 {
@@ -66,22 +71,6 @@ static void begin(struct builder *b)
     emit(b, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0));
     ret(b, SECCOMP_RET_TRAP);
     load(b, offsetof(struct seccomp_data, instruction_pointer));
-}
-
-static void mapper_filter(struct builder *b)
-{
-    begin(b);
-    RULE(b, stub_futex_ip, SECCOMP_RET_ALLOW, SYS_futex);
-    RULE(b, stub_sigreturn_ip, SECCOMP_RET_ALLOW, SYS_rt_sigreturn);
-    RULE(b, stub_mapper_notify_ip, SECCOMP_RET_USER_NOTIF, SYS_getpid);
-    RULE(b, stub_mapper_op_ip, SECCOMP_RET_ALLOW, SYS_mmap, SYS_munmap, SYS_mprotect);
-    RULE(b, stub_mapper_clone_ip, SECCOMP_RET_ALLOW, SYS_clone);
-    RULE(b, stub_init_sigstack_ip, SECCOMP_RET_ALLOW, SYS_sigaltstack);
-    RULE(b, stub_init_seccomp_ip, SECCOMP_RET_ALLOW, SYS_seccomp);
-    RULE(b, stub_init_sigmask_ip, SECCOMP_RET_ALLOW, SYS_rt_sigprocmask);
-    RULE(b, stub_birth_wake_ip, SECCOMP_RET_ALLOW, SYS_futex);
-    RULE(b, stub_exit_ip, SECCOMP_RET_ALLOW, SYS_exit);
-    ret(b, SECCOMP_RET_TRAP);
 }
 
 /* Waits and wake-ups on the stub's own slots, and nothing of futex(2) besides. */
@@ -103,29 +92,35 @@ static void guest_futex_rule(struct builder *b)
     ret(b, SECCOMP_RET_TRAP);
 }
 
-static void guest_filter(struct builder *b)
+void stub_write_filter(unsigned char *globals)
 {
-    begin(b);
-    guest_futex_rule(b);
-    RULE(b, stub_sigreturn_ip, SECCOMP_RET_ALLOW, SYS_rt_sigreturn);
-    RULE(b, stub_init_sigmask_ip, SECCOMP_RET_ALLOW, SYS_rt_sigprocmask);
-    RULE(b, stub_exit_ip, SECCOMP_RET_ALLOW, SYS_exit);
-    ret(b, SECCOMP_RET_TRAP);
-}
+    struct builder b = {.insns = (struct sock_filter *)(globals + GLOBAL_FILTER)};
+    struct sock_fprog prog = {.filter = (struct sock_filter *)(STUB_GLOBALS + GLOBAL_FILTER)};
 
-static void write_program(unsigned char *globals, void (*build)(struct builder *), uint32_t prog_off, uint32_t insns_off)
-{
-    struct builder b = {.insns = (struct sock_filter *)(globals + insns_off)};
-    struct sock_fprog prog = {0};
-
-    build(&b);
+    begin(&b);
+    /* The guest section. */
+    guest_futex_rule(&b);
+    RULE(&b, stub_yield_ip, SYS_sched_yield);
+    RULE(&b, stub_sigreturn_ip, SYS_rt_sigreturn);
+    RULE(&b, stub_init_sigmask_ip, SYS_rt_sigprocmask);
+    RULE(&b, stub_exit_ip, SYS_exit);
+    /* The mapper's. */
+    RULE(&b, stub_mapper_wait_ip, SYS_futex);
+    RULE(&b, stub_mapper_op_ip, SYS_mmap, SYS_munmap, SYS_mprotect);
+    RULE(&b, stub_mapper_write_ip, SYS_pwrite64);
+    RULE(&b, stub_mapper_wake_ip, SYS_futex);
+    RULE(&b, stub_mapper_clone_ip, SYS_clone);
+    RULE(&b, stub_init_sigstack_ip, SYS_sigaltstack);
+    RULE(&b, stub_init_dispatch_ip, SYS_prctl);
+    RULE(&b, stub_born_prctl_ip, SYS_prctl);
+    RULE(&b, stub_born_getppid_ip, SYS_getppid);
+    RULE(&b, stub_born_munmap_ip, SYS_munmap);
+    /* The zygote's. */
+    RULE(&b, stub_zygote_wait_ip, SYS_futex);
+    RULE(&b, stub_zygote_mmap_ip, SYS_mmap);
+    RULE(&b, stub_zygote_clone_ip, SYS_clone);
+    RULE(&b, stub_zygote_wake_ip, SYS_futex);
+    ret(&b, SECCOMP_RET_TRAP);
     prog.len = b.n;
-    prog.filter = (struct sock_filter *)(STUB_GLOBALS + insns_off);
-    memcpy(globals + prog_off, &prog, sizeof(prog));
-}
-
-void stub_write_filters(void *globals)
-{
-    write_program(globals, guest_filter, GLOBAL_GUEST_FPROG, GLOBAL_GUEST_FILTER);
-    write_program(globals, mapper_filter, GLOBAL_MAPPER_FPROG, GLOBAL_MAPPER_FILTER);
+    memcpy(globals + GLOBAL_FPROG, &prog, sizeof(prog));
 }

@@ -4,9 +4,9 @@
  * From PLATFORM_STUB_BASE up:
  *
  *   code        R-X  the same file pages in every stub
- *   globals     R--  one page for the whole platform: seccomp programs for new threads, and whether CPUs are short
- *   commands    R--  one page a stub: what its mapper is to do
- *   birth       RW-  between the zygote and the sentry; a new stub unmaps it before it does anything else
+ *   globals     R--  one page for the whole platform: the seccomp program, and whether CPUs are short
+ *   commands    R--  one page a stub: what its mapper is to do, and how it went
+ *   birth       RW-  between the zygote and the sentry; a new stub unmaps it
  *   trampolines R-X  one for each rewritten site, with the table of pointers in the hole at STUB_TABLE
  *   slots            one for each stub thread:
  *
@@ -40,11 +40,9 @@
 #define SLOT_STACK 0x1400 /* the signal stack is from here to the slot's end */
 
 /* Globals page. */
-#define GLOBAL_CROWDED       0x000 /* u32: spinning threads shall stop */
-#define GLOBAL_GUEST_FPROG   0x040 /* struct sock_fprog of a guest thread */
-#define GLOBAL_MAPPER_FPROG  0x050 /* of a mapper */
-#define GLOBAL_GUEST_FILTER  0x100
-#define GLOBAL_MAPPER_FILTER 0x600
+#define GLOBAL_CROWDED 0x000 /* u32: spinning threads shall stop */
+#define GLOBAL_FPROG   0x040 /* struct sock_fprog */
+#define GLOBAL_FILTER  0x100
 
 /* Slot, read-only part. Offsets are from gs when the thread's gs base is the stub's. */
 #define SLOT_MAGIC         0x00 /* u64 */
@@ -52,6 +50,7 @@
 #define SLOT_SELF          0x10 /* u64: address of the slot in the stub */
 #define SLOT_COMMAND       0x18 /* u32: what to do when the turn comes back */
 #define SLOT_SPIN          0x1c /* u32: how often to look before sleeping */
+#define SLOT_YIELDS        0x20 /* u32: how often to yield the CPU before sleeping */
 #define SLOT_ANSWERS       0x40 /* struct platform_answers */
 #define SLOT_SIGSTACK      0x60 /* stack_t for sigaltstack(2) */
 #define SLOT_NO_SIGNALS    0x80 /* an empty signal set */
@@ -102,9 +101,20 @@
 #define REGS_FS     0x90
 #define REGS_GS     0x98
 
-/* Commands page: operations of OP_SIZE bytes: the number of a system call and its six arguments. */
-#define OP_SIZE 64
-#define OPS_MAX 64
+/*
+ * Commands page. The sentry alone has it mapped writable; the mapper writes RESULT and REPORT to the file. Then OPS_MAX
+ * operations of OP_SIZE bytes: the number of a system call and its six arguments.
+ */
+#define COMMANDS_SEQUENCE 0x00 /* u32: changes when there is work; the mapper sleeps on it */
+#define COMMANDS_COUNT    0x04 /* u32: operations */
+#define COMMANDS_ASLEEP   0x08 /* u32: the sentry sleeps on COMMANDS_REPORT */
+#define COMMANDS_FILE     0x0c /* s32: descriptor of the file that the page is of */
+#define COMMANDS_OFFSET   0x10 /* u64: and its offset there */
+#define COMMANDS_RESULT   0x18 /* s32: of an operation that failed, or a clone */
+#define COMMANDS_REPORT   0x20 /* u32: one more than the number of operations that succeeded; 0: not done yet */
+#define COMMANDS_OPS      0x40
+#define OP_SIZE           64
+#define OPS_MAX           63
 
 /* Birth page: BIRTH_SLOTS entries of BIRTH_SIZE bytes from BIRTH_FIRST on. */
 #define BIRTH_BELL      0x00 /* u32: the zygote sleeps on it */
@@ -112,13 +122,11 @@
 #define BIRTH_SIZE      0x40
 #define BIRTH_SLOTS     4
 #define BIRTH_STATE     0x00 /* u32 */
-#define BIRTH_LISTENER  0x04 /* s32: descriptor of the new stub's notification listener, or an error */
-#define BIRTH_PID       0x08 /* s32 */
-#define BIRTH_COMMANDS  0x10 /* u64: file offset of its commands page */
+#define BIRTH_PID       0x04 /* s32: of the new stub, or an error */
+#define BIRTH_COMMANDS  0x08 /* u64: file offset of its commands page */
 #define BIRTH_EMPTY     0
 #define BIRTH_REQUESTED 1
-#define BIRTH_FORKED    2
-#define BIRTH_READY     3
+#define BIRTH_READY     2
 
 /* One trampoline (arch/.../trampoline.c). */
 #define TRAMPOLINE_SIZE 64

@@ -112,11 +112,11 @@ static void unpin(struct stub_context *ctx)
     struct place *s = place_of(ctx);
     cpu_set_t mask;
 
+    place_unpin_thread(s, ctx->thread);
     if (ctx->pinned_cpu < 0)
         return;
     mask = mask_of(s);
     sched_setaffinity(0, sizeof(mask), &mask);
-    place_unpin_thread(s, ctx->thread);
     ctx->pinned_cpu = -1;
 }
 

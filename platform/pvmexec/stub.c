@@ -5,7 +5,6 @@
 #include "platform/pvmexec/arch/image.h"
 
 #include <errno.h>
-#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef PR_SET_SYSCALL_USER_DISPATCH
+#define PR_SET_SYSCALL_USER_DISPATCH 59
+#define PR_SYS_DISPATCH_OFF          0
+#endif
 #ifndef HWCAP2_FSGSBASE
 #define HWCAP2_FSGSBASE 2
 #endif
@@ -21,15 +24,13 @@
 /* What has to be there before anything is tried; writes the reason if it is not. */
 static int probe_host(const struct fp_layout *fp, char *why, size_t why_len)
 {
-    uint32_t action = SECCOMP_RET_USER_NOTIF;
-
     if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) {
         snprintf(why, why_len, "the CPU or the host kernel lacks FSGSBASE");
         return -ENOTSUP;
     }
-    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0) {
+    if (prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_OFF, 0, 0, 0) < 0) {
         int r = -errno;
-        snprintf(why, why_len, "the host does not allow seccomp user notification (seccomp: %s)", strerror(-r));
+        snprintf(why, why_len, "the host does not allow Syscall User Dispatch (prctl: %s)", strerror(-r));
         return r;
     }
     /* A signal frame is the state, a header of less than 1 KiB, and up to 64 bytes for alignment. */
@@ -84,7 +85,7 @@ int pvmexec_stub_create(struct platform **out, char *why, size_t why_len)
         goto fail_image;
     }
     globals = arena_alloc(&p->arena, ARENA_PAGE);
-    stub_write_filters(arena_ptr(&p->arena, (uint64_t)globals));
+    stub_write_filter(arena_ptr(&p->arena, (uint64_t)globals));
     r = zygote_start(p, (uint64_t)globals);
     if (r) {
         snprintf(why, why_len, "cannot fork: %s", strerror(-r));
@@ -92,14 +93,19 @@ int pvmexec_stub_create(struct platform **out, char *why, size_t why_len)
     }
     place_init(&p->place, (atomic_uint *)((unsigned char *)arena_ptr(&p->arena, (uint64_t)globals) + GLOBAL_CROWDED),
                p->zygote.pid);
-    /* The first stub shows whether all that is needed works: the filters, the listener, the notifications. */
+    /* The first stub shows whether all that is needed works. */
     r = stub_as_create(&p->base, NULL, NULL, NULL, &as);
+    if (r == 0) {
+        const struct platform_op op = {.kind = PLATFORM_UNMAP, .addr = PLATFORM_GUEST_MIN, .len = 4096};
+
+        r = stub_as_apply(as, &op, 1);
+        stub_as_destroy(as);
+    }
     if (r) {
         snprintf(why, why_len, "cannot start a stub process: %s", strerror(-r));
         zygote_stop(p);
         goto fail_arena;
     }
-    stub_as_destroy(as);
     log_debug("pvmexec:stub: %d CPUs, spinning for %u pauses", atomic_load(&p->place.cpus), p->place.spin_loops);
     *out = &p->base;
     return 0;

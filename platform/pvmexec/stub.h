@@ -7,8 +7,8 @@
  * that owns the context, and waits for its next turn.
  *
  * Trust: a guest can write its stub's slots and jump to any instruction of the stub code. So what the sentry reads from a slot
- * is a claim about the guest that made it, and nothing more; results of the mapper come by seccomp notification, from registers
- * that no guest can touch. See docs/platforms.md.
+ * is a claim about the guest that made it, and nothing more; results of the mapper come through a file page that no guest can
+ * write. See docs/platforms.md.
  *
  * Locks, outermost first: stub_as.patch_lock, stub_as.lock, stub_family.lock, zygote.lock, arena.lock.
  */
@@ -55,14 +55,13 @@ static inline void *arena_ptr(const struct arena *a, uint64_t off)
 
 /* --- filter.c --- */
 
-/* Writes the seccomp programs of mappers and guest threads into the globals page. */
-void stub_write_filters(void *globals);
+/* Writes the seccomp program of all stub processes into the globals page. */
+void stub_write_filter(unsigned char *globals);
 
 /* --- zygote.c: where stub processes come from --- */
 
 struct stub_process {
     pid_t pid;
-    int listener;      /* of the mapper's notifications */
     uint64_t commands; /* file offset of its commands page */
 };
 
@@ -76,7 +75,7 @@ struct zygote {
 struct stub_platform;
 int must_check zygote_start(struct stub_platform *p, uint64_t globals_off);
 void zygote_stop(struct stub_platform *p);
-/* A new stub, alone in its address space with the mapper waiting to be heard. */
+/* A new stub, alone in its address space; its mapper waits for commands or will soon. */
 int must_check zygote_take(struct stub_platform *p, struct stub_process *out);
 
 /* --- place.c: where threads run, and who may spin --- */
@@ -125,7 +124,7 @@ struct stub_as {
     struct stub_process proc;
     atomic_bool dead;                               /* the stub process was killed, or refuses to work */
     struct mutex lock;                              /* serialises the mapper */
-    uint64_t notif_id GUARDED_BY(lock);             /* the mapper's question that waits for an answer */
+    int mapper_cpu GUARDED_BY(lock);                /* where it is pinned, or -1 */
     uint64_t slots_used GUARDED_BY(lock);           /* slot numbers given out so far */
     struct list_head idle_threads GUARDED_BY(lock); /* threads without a context */
     struct list_head threads GUARDED_BY(lock);      /* all of them */
@@ -152,11 +151,11 @@ struct mapper_op {
     uint64_t nr, args[6];
 };
 
-/* Hears the mapper's first question. */
-int must_check mapper_start(struct stub_as *as) REQUIRES(as->lock);
+/* Makes an empty commands page ready for a new stub. */
+void mapper_init_commands(const struct arena *a, uint64_t off);
 /*
  * Has the mapper make up to OPS_MAX system calls, until one fails. Returns how many succeeded, or a negative errno if the stub
- * is dead; `last` is the result of the last call made.
+ * is dead; `last` is the result of the call that failed, or of a clone, which must come last.
  */
 int must_check mapper_run(struct stub_as *as, const struct mapper_op *ops, size_t n, int64_t *last) REQUIRES(as->lock);
 

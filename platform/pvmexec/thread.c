@@ -2,6 +2,7 @@
  * Stub threads and their slots. A thread outlives the context that it was made for: it waits, in its address space, for the
  * next one. It ends with its process, or when too many are idle.
  */
+#include "platform/pvmexec/sites.h"
 #include "platform/pvmexec/stub.h"
 
 #include <errno.h>
@@ -35,25 +36,38 @@ static void slot_init(struct stub_thread *t)
     atomic_store(slot_u32(t, SLOT_TURN), TURN_SENTRY);
 }
 
-/* Maps the slot and starts the thread, in one go of the mapper. */
+/*
+ * Maps the slot and starts the thread, in one go of the mapper. A forked process gets its family's memory on the way: it will
+ * soon come to a rewritten site.
+ */
 static int thread_start(struct stub_as *as, struct stub_thread *t) REQUIRES(as->lock)
 {
     struct stub_platform *p = platform_of(as);
-    const struct mapper_op ops[] = {
+    struct stub_family *f = atomic_load(&as->family);
+    bool map_family = f && !as->family_mapped && stub_family_used(f);
+    struct mapper_op ops[] = {
+        {0},
+        {0},
         {SYS_mmap, {t->slot_va, SLOT_RO, PROT_READ, MAP_SHARED | MAP_FIXED, (uint64_t)p->arena.fd, t->slot_off}},
         {SYS_mmap,
          {t->slot_va + SLOT_RO, SLOT_SIZE - SLOT_RO, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, (uint64_t)p->arena.fd,
           t->slot_off + SLOT_RO}},
         {SYS_clone, {THREAD_CLONE_FLAGS, 0, 0, t->slot_va + SLOT_TID, 0, t->slot_va}},
     };
+    int skip = map_family ? 0 : 2, n = (int)ARRAY_SIZE(ops) - skip, r;
     int64_t last;
-    int r = mapper_run(as, ops, ARRAY_SIZE(ops), &last);
 
+    if (map_family)
+        stub_family_map_ops(f, ops);
+    r = mapper_run(as, ops + skip, (size_t)n, &last);
     if (r < 0)
         return r;
-    if (r < (int)ARRAY_SIZE(ops))
+    if (map_family && r >= 2)
+        as->family_mapped = true;
+    if (r < n)
         return last < 0 ? (int)last : -EAGAIN;
     t->tid = (pid_t)last;
+    t->pinned_cpu = as->mapper_cpu;
     return 0;
 }
 

@@ -2,8 +2,7 @@
  * The zygote makes stub processes: it is a pristine process that forks itself on request, ahead of need, so that a new address
  * space is usually ready when the sentry asks for one.
  *
- * Requests and results go through the birth page. A new stub is written into it by the stub itself, while nobody else has any
- * say in its address space, and unmaps the page as its mapper's first act.
+ * Requests and results go through the birth page. A new stub has it mapped as well, and unmaps it before it looks for commands.
  */
 #include "platform/pvmexec/arch/image.h"
 #include "platform/pvmexec/stub.h"
@@ -33,6 +32,7 @@ static int request(struct stub_platform *p, unsigned char *entry)
 
     if (commands < 0)
         return (int)commands;
+    mapper_init_commands(&p->arena, (uint64_t)commands);
     memcpy(entry + BIRTH_COMMANDS, &commands, sizeof(commands));
     atomic_store(birth_state(entry), BIRTH_REQUESTED);
     return 0;
@@ -83,7 +83,7 @@ int zygote_take(struct stub_platform *p, struct stub_process *out)
 {
     struct zygote *z = &p->zygote;
     unsigned char *entry = birth_entry(z, 0);
-    int32_t pid, listener;
+    int32_t pid;
     int r = 0;
 
     mutex_lock(&z->lock);
@@ -106,15 +106,11 @@ int zygote_take(struct stub_platform *p, struct stub_process *out)
     if (r)
         goto out;
     memcpy(&pid, entry + BIRTH_PID, sizeof(pid));
-    memcpy(&listener, entry + BIRTH_LISTENER, sizeof(listener));
     memcpy(&out->commands, entry + BIRTH_COMMANDS, sizeof(out->commands));
     out->pid = pid;
-    out->listener = listener;
     atomic_store(birth_state(entry), BIRTH_EMPTY);
-    if (listener < 0) {
-        r = listener;
-        if (pid > 0)
-            kill(pid, SIGKILL);
+    if (pid < 0) {
+        r = pid;
         arena_free(&p->arena, ARENA_PAGE, out->commands);
         goto out;
     }
@@ -133,22 +129,16 @@ void zygote_stop(struct stub_platform *p)
     /* What it is making at this moment must not be left behind. */
     for (int i = 0; i < BIRTH_SLOTS; i++) {
         unsigned char *entry = birth_entry(z, i);
-        uint32_t state;
-        int32_t pid, listener;
+        int32_t pid;
 
-        while ((state = atomic_load(birth_state(entry))) == BIRTH_REQUESTED || state == BIRTH_FORKED)
-            if (await_change(z, entry, state) < 0)
+        while (atomic_load(birth_state(entry)) == BIRTH_REQUESTED)
+            if (await_change(z, entry, BIRTH_REQUESTED) < 0)
                 break;
         memcpy(&pid, entry + BIRTH_PID, sizeof(pid));
-        memcpy(&listener, entry + BIRTH_LISTENER, sizeof(listener));
-        if (atomic_load(birth_state(entry)) != BIRTH_READY)
+        if (atomic_load(birth_state(entry)) != BIRTH_READY || pid < 0)
             continue;
-        if (pid > 0) {
-            kill(pid, SIGKILL);
-            waitpid(pid, NULL, __WALL);
-        }
-        if (listener >= 0)
-            close(listener);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, __WALL);
     }
     kill(z->pid, SIGKILL);
     waitpid(z->pid, NULL, __WALL);

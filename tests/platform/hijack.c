@@ -162,22 +162,25 @@ struct jump_regs {
     uint64_t rax, rdi, rsi, rdx, r10, r8, r9, rbx, rbp, r12, r13, r14, r15, target, gs, rsp;
 };
 
+/* The first would let the rest succeed. */
 static const struct jump_regs evil[] = {
+    {157, 59 /* PR_SET_SYSCALL_USER_DISPATCH */, 0},
     {9, VICTIM, 4096, 7, 0x11, 0 /* the memory file */, 0},
     {10, GUEST_CODE, 4096, 7},
     {11, GUEST_CODE, 4096},
+    {18, 0 /* the memory file */, STUB_CODE, 8, 0 /* a victim's page */},
     {56, 0x8400},
     {62, 1 /* the sentry */, 9},
     {231, 0},
     {202, STUB_SLOTS + 0x1000, 0, 2, 0, 0, 0},
-    {317, 1, 8, STUB_GLOBALS + GLOBAL_MAPPER_FPROG},
+    {317, 1, 8, STUB_GLOBALS + GLOBAL_FPROG},
     {15},
 };
 
 /* Jumps to each byte of the stub's code, with the arguments of harmful calls in the registers. */
 static void jumping_into_stub_code(void)
 {
-    uint64_t len = (uint64_t)(stub_image_end - stub_image_start), maps = 0;
+    uint64_t len = (uint64_t)(stub_image_end - stub_image_start), maps = 0, victim = mem_alloc(4096);
     bool have_as = false;
     int deaths = 0, children = 0;
     pthread_t dog;
@@ -200,6 +203,10 @@ static void jumping_into_stub_code(void)
             *r = evil[e];
             if (r->rax == 9)
                 r->r8 = (uint64_t)mem_fd;
+            if (r->rax == 18) {
+                r->rdi = (uint64_t)mem_fd;
+                r->r10 = victim;
+            }
             if (r->rax == 62)
                 r->rdi = (uint64_t)getpid();
             r->rbx = r->r12 = r->rbp = off % 3 ? STUB_SLOTS : GUEST_DATA + 2048;
@@ -227,6 +234,7 @@ static void jumping_into_stub_code(void)
 
                 check(now == maps || now == 0);
             }
+            check(memcmp(mem + victim, "\0\0\0\0\0\0\0", 8) == 0);
             if (off == len / 2 && e == 0)
                 children = count_children();
         }

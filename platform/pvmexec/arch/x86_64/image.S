@@ -1,17 +1,18 @@
 /*
  * The code image of stub processes: zygote, mapper and guest threads. Mapped read-only into all of them.
  *
- * Guest threads and their memory are at the guest's mercy, so nothing here needs to be right for the sake of anyone but the
- * guest. The zygote and the mapper are trusted: they use no memory that a guest can write, not even a stack.
+ * Guest threads and their memory are at the guest's mercy, so nothing in the guest section needs to be right for the sake of
+ * anyone but the guest. The zygote and the mapper are trusted: they use no memory that a guest can write, not even a stack. A
+ * guest thread that jumps to their instructions cannot make their system calls.
  */
 #include "platform/arch/x86_64/pristine.inc"
 #include "platform/pvmexec/layout.h"
 
-#define NR_mprotect       10
 #define NR_rt_sigaction   13
 #define NR_rt_sigprocmask 14
 #define NR_rt_sigreturn   15
-#define NR_getpid         39
+#define NR_pwrite64       18
+#define NR_sched_yield    24
 #define NR_clone          56
 #define NR_exit           60
 #define NR_getppid        110
@@ -90,6 +91,13 @@ EXPORT stub_image_entry
         syscall
         test    %eax, %eax
         jnz     stub_die
+        mov     $1, %edi                /* SECCOMP_SET_MODE_FILTER */
+        xor     %esi, %esi
+        movabs  $(STUB_GLOBALS + GLOBAL_FPROG), %rdx
+        mov     $NR_seccomp, %eax
+        syscall
+        test    %eax, %eax
+        jnz     stub_die
         movabs  $STUB_BIRTH, %rbp
 
 zygote_loop:
@@ -107,6 +115,7 @@ zygote_loop:
         xor     %r10d, %r10d
         mov     $NR_futex, %eax
         syscall
+EXPORT stub_zygote_wait_ip
         jmp     zygote_loop
 
 zygote_spawn:
@@ -118,9 +127,9 @@ zygote_spawn:
         mov     BIRTH_COMMANDS(%rbx), %r9
         mov     $NR_mmap, %eax
         syscall
+EXPORT stub_zygote_mmap_ip
         cmp     %rdi, %rax
         jne     1f
-        movl    $BIRTH_FORKED, BIRTH_STATE(%rbx)
         mov     $0x8400, %edi           /* CLONE_FILES | CLONE_PARENT */
         xor     %esi, %esi
         xor     %edx, %edx
@@ -128,89 +137,133 @@ zygote_spawn:
         xor     %r8d, %r8d
         mov     $NR_clone, %eax
         syscall
+EXPORT stub_zygote_clone_ip
         test    %rax, %rax
         jz      stub_born
-        jns     zygote_loop
-1:      mov     %eax, BIRTH_LISTENER(%rbx)
-        movl    $0, BIRTH_PID(%rbx)
+1:      mov     %eax, BIRTH_PID(%rbx)
         movl    $BIRTH_READY, BIRTH_STATE(%rbx)
         lea     BIRTH_STATE(%rbx), %rdi
         mov     $FUTEX_WAKE, %esi
         mov     $1, %edx
         mov     $NR_futex, %eax
         syscall
+EXPORT stub_zygote_wake_ip
         jmp     zygote_loop
 
-/* A new stub. rbx is its entry of the birth page, to which nobody but the sentry and this thread has access. */
+/* A new stub, of which the sentry knows already. */
 stub_born:
         mov     $1, %edi                /* PR_SET_PDEATHSIG */
         mov     $9, %esi                /* SIGKILL */
         mov     $NR_prctl, %eax
         syscall
+EXPORT stub_born_prctl_ip
         mov     $NR_getppid, %eax
         syscall
+EXPORT stub_born_getppid_ip
         cmp     %r13d, %eax
         jne     stub_die
-        mov     $NR_getpid, %eax
+        movabs  $STUB_BIRTH, %rdi
+        mov     $4096, %esi
+        mov     $NR_munmap, %eax
         syscall
-        mov     %eax, BIRTH_PID(%rbx)
-        mov     $1, %edi                /* SECCOMP_SET_MODE_FILTER */
-        mov     $8, %esi                /* SECCOMP_FILTER_FLAG_NEW_LISTENER */
-        movabs  $(STUB_GLOBALS + GLOBAL_MAPPER_FPROG), %rdx
-        mov     $NR_seccomp, %eax
-        syscall
-        mov     %eax, BIRTH_LISTENER(%rbx)
-        movl    $BIRTH_READY, BIRTH_STATE(%rbx)
-        lea     BIRTH_STATE(%rbx), %rdi
-        mov     $FUTEX_WAKE, %esi
-        mov     $1, %edx
-        mov     $NR_futex, %eax
-        syscall
-EXPORT stub_birth_wake_ip
-        xor     %edi, %edi
-        xor     %r12d, %r12d
+EXPORT stub_born_munmap_ip
+        test    %eax, %eax
+        jnz     stub_die
+        movabs  $STUB_COMMANDS, %rbx
+        xor     %r15d, %r15d
 
 /*
- * The mapper. It asks for work with the result of the last in its arguments; the answer is the number of operations in the
- * commands page. r12: last result, r13: operations done.
+ * The mapper. It waits for a new number of COMMANDS_SEQUENCE, makes the calls that the commands page lists, until one fails, and
+ * reports by writing to the file behind that page, which nobody here has mapped writable. What it writes are bytes of its own
+ * code image. rbx: commands page, r15: the sequence number seen last, r12: result of a call, r13: calls done.
  */
 mapper_loop:
-        mov     %r12, %rdi
-        mov     %r13, %rsi
-        mov     $NR_getpid, %eax        /* any would do: the filter turns it into a notification */
+        mov     COMMANDS_SEQUENCE(%rbx), %eax
+        cmp     %eax, %r15d
+        jne     1f
+        lea     COMMANDS_SEQUENCE(%rbx), %rdi
+        mov     $FUTEX_WAIT, %esi
+        mov     %r15d, %edx
+        xor     %r10d, %r10d
+        mov     $NR_futex, %eax
         syscall
-EXPORT stub_mapper_notify_ip
-        mov     %rax, %r14
-        cmp     $OPS_MAX, %r14
-        ja      mapper_loop             /* interrupted by a stop or the freezer: say it again */
-        movabs  $STUB_COMMANDS, %rbx
-        xor     %r12d, %r12d
+EXPORT stub_mapper_wait_ip
+        jmp     mapper_loop
+
+1:      mov     %eax, %r15d
+        mov     COMMANDS_COUNT(%rbx), %r14d
         xor     %r13d, %r13d
-1:      cmp     %r13, %r14
-        je      mapper_loop
-        mov     8(%rbx), %rdi
-        mov     16(%rbx), %rsi
-        mov     24(%rbx), %rdx
-        mov     32(%rbx), %r10
-        mov     40(%rbx), %r8
-        mov     48(%rbx), %r9
-        mov     (%rbx), %eax
+        lea     COMMANDS_OPS(%rbx), %rbp
+2:      cmp     %r13d, %r14d
+        je      mapper_report
+        mov     8(%rbp), %rdi
+        mov     16(%rbp), %rsi
+        mov     24(%rbp), %rdx
+        mov     32(%rbp), %r10
+        mov     40(%rbp), %r8
+        mov     48(%rbp), %r9
+        mov     (%rbp), %eax
         cmp     $NR_clone, %eax
         je      3f
         syscall
 EXPORT stub_mapper_op_ip
-2:      mov     %rax, %r12
+        mov     %rax, %r12
         cmp     $-4095, %rax
-        jae     mapper_loop
-        inc     %r13
-        add     $OP_SIZE, %rbx
-        jmp     1b
+        jae     mapper_report_result
+        inc     %r13d
+        add     $OP_SIZE, %rbp
+        jmp     2b
 3:      syscall
 EXPORT stub_mapper_clone_ip
         test    %rax, %rax
-        jnz     2b
+        jz      thread_born
+        mov     %rax, %r12
+        cmp     $-4095, %rax
+        jae     mapper_report_result
+        inc     %r13d                   /* a clone is the last of its list */
 
-/* A new thread, all signals blocked and under the mapper's filter still. r9 is its slot. */
+mapper_report_result:
+        xor     %r14d, %r14d
+4:      movzbl  %r12b, %eax
+        lea     5f(%rip), %rbp
+        jmp     mapper_write
+5:      shr     $8, %r12
+        inc     %r14d
+        cmp     $4, %r14d
+        jne     4b
+mapper_report:
+        lea     1(%r13), %eax
+        mov     $(COMMANDS_REPORT - COMMANDS_RESULT), %r14d
+        lea     6f(%rip), %rbp
+        jmp     mapper_write
+6:      cmpl    $0, COMMANDS_ASLEEP(%rbx)
+        je      mapper_loop
+        lea     COMMANDS_REPORT(%rbx), %rdi
+        mov     $FUTEX_WAKE, %esi
+        mov     $1, %edx
+        mov     $NR_futex, %eax
+        syscall
+EXPORT stub_mapper_wake_ip
+        jmp     mapper_loop
+
+/* Writes the byte eax to COMMANDS_RESULT + r14, and goes to rbp. */
+mapper_write:
+        mov     COMMANDS_FILE(%rbx), %edi
+        lea     bytes(%rip), %rsi
+        add     %rax, %rsi
+        mov     $1, %edx
+        mov     COMMANDS_OFFSET(%rbx), %r10
+        lea     COMMANDS_RESULT(%r10, %r14), %r10
+        mov     $NR_pwrite64, %eax
+        syscall
+EXPORT stub_mapper_write_ip
+        jmp     *%rbp
+
+/*
+ * A new thread, all signals blocked and still as free as the mapper. r9 is its slot. Once dispatch is on, each system call from
+ * outside of the guest section is a SIGSYS.
+ */
+thread_born:
         mov     %r9, %rbx
         wrgsbase %rbx
         lea     SLOT_SIGSTACK(%rbx), %rdi
@@ -220,12 +273,14 @@ EXPORT stub_mapper_clone_ip
 EXPORT stub_init_sigstack_ip
         test    %eax, %eax
         jnz     stub_die
-        mov     $1, %edi
-        xor     %esi, %esi
-        movabs  $(STUB_GLOBALS + GLOBAL_GUEST_FPROG), %rdx
-        mov     $NR_seccomp, %eax
+        mov     $59, %edi               /* PR_SET_SYSCALL_USER_DISPATCH */
+        mov     $1, %esi                /* PR_SYS_DISPATCH_ON */
+        movabs  $(STUB_CODE + guest_section - stub_image_start), %rdx
+        mov     $(guest_section_end - guest_section), %r10d
+        xor     %r8d, %r8d              /* no selector: a guest could write it */
+        mov     $NR_prctl, %eax
         syscall
-EXPORT stub_init_seccomp_ip
+EXPORT stub_init_dispatch_ip
         test    %eax, %eax
         jnz     stub_die
         jmp     thread_begin
@@ -251,7 +306,15 @@ stub_die:
         je      11f
         cmpl    $0, (%r14)
         je      10b
-11:     mov     $TURN_SENTRY, %eax
+11:     mov     SLOT_YIELDS(%rbx), %r10d
+13:     sub     $1, %r10d
+        jb      15f
+        mov     $NR_sched_yield, %eax
+        lea     16f(%rip), %r15
+        jmp     yield
+16:     cmpl    $TURN_SENTRY, SLOT_TURN(%rbx)
+        jae     13b
+15:     mov     $TURN_SENTRY, %eax
         mov     $TURN_SENTRY_SLEEP, %edx
         lock cmpxchg %edx, SLOT_TURN(%rbx)
         cmp     $TURN_SENTRY, %eax
@@ -263,7 +326,7 @@ stub_die:
         jmp     futex
 12:     mov     SLOT_TURN(%rbx), %eax
         cmp     $TURN_SENTRY, %eax
-        jae     11b
+        jae     15b
 14:
 .endm
 
@@ -284,6 +347,7 @@ stub_die:
  * stays in the registers all the time.
  */
         .balign 64
+guest_section:
 EXPORT stub_trampoline_common
         mov     %rax, %gs:SLOT_REGS + REGS_RAX
         mov     %rcx, %gs:SLOT_REGS + REGS_RCX
@@ -348,7 +412,7 @@ trampoline_wait:
         int3                            /* COMMAND_TO_FRAME: the kernel makes the frame */
         jmp     trampoline_wait
 
-/* A new thread, under its own filter now. A kick that came early is delivered here. */
+/* A new thread, which can do no more than guest code can. A kick that came early is delivered here. */
 thread_begin:
         mov     $2, %edi
         lea     SLOT_NO_SIGNALS(%rbx), %rsi
@@ -364,6 +428,11 @@ futex:
         xor     %r10d, %r10d
         syscall
 EXPORT stub_futex_ip
+        jmp     *%r15
+
+yield:
+        syscall
+EXPORT stub_yield_ip
         jmp     *%r15
 trampoline_end:
 
@@ -434,6 +503,7 @@ handler_kick:
         jae     frame_return
         mov     $HOW_ABORTED, %r13d
         jmp     frame_post
+guest_section_end:
 
         .balign 8
 all_signals:
@@ -447,5 +517,11 @@ action_kick:
         .quad   STUB_CODE + signal_restorer - stub_image_start, -1
 signal_table:                           /* signal, whether it is the kick */
         .byte   4, 0, 5, 0, 7, 0, 8, 0, 11, 0, 31, 0, 23, 1, 0, 0
+bytes:                                  /* each value, for the mapper to write from */
+        .set    value, 0
+        .rept   256
+        .byte   value
+        .set    value, value + 1
+        .endr
 EXPORT stub_image_end
         .section .note.GNU-stack, "", @progbits
