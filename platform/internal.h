@@ -40,6 +40,7 @@ struct platform {
     const char *name;
     struct platform_limits limits;
     struct fp_layout fp;
+    bool on_caller; /* see platform_on_caller() */
 };
 
 struct platform_as {

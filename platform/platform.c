@@ -85,6 +85,11 @@ uint64_t platform_fp_features(const struct platform *p)
     return p->fp.features;
 }
 
+bool platform_on_caller(const struct platform *p)
+{
+    return p->on_caller;
+}
+
 int platform_as_create(struct platform *p, struct platform_as *fork_of, const struct platform_text_ops *ops, void *owner,
                        struct platform_as **out)
 {

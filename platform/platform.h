@@ -154,6 +154,8 @@ void platform_park(struct platform_context *ctx);
 /* Copies the guest's FP state (platform_fp_size bytes) out or in. set() validates the header and mxcsr: -EINVAL. */
 int must_check platform_fp_get(struct platform_context *ctx, void *buf);
 int must_check platform_fp_set(struct platform_context *ctx, const void *buf);
+/* Whether guest code runs on the context's own thread, so that the host's clock of that thread counts it as well. */
+bool platform_on_caller(const struct platform *p);
 /* Host CPU time in nanoseconds that guest code has used in this context so far. Any thread, while the context exists. */
 uint64_t platform_cpu_time(struct platform_context *ctx);
 

@@ -15,6 +15,7 @@ struct fp_layout {
     uint64_t features;   /* XCR0 bits that guests have */
     size_t host_size;    /* bytes of a state with everything that the host has enabled: what ptrace transfers */
     uint32_t mxcsr_mask; /* bits of MXCSR that may be set */
+    size_t pkru;         /* where the protection-key rights are; 0: the CPU has none */
 };
 
 /* Asks the CPU. -ENOTSUP without XSAVE. */
@@ -28,5 +29,9 @@ int must_check fp_check(const struct fp_layout *fp, const void *buf);
  * not have, so that a state taken from a frame is one that fp_check accepts.
  */
 void fp_scrub(const struct fp_layout *fp, void *buf);
+/* For a platform that keeps the protection-key rights elsewhere: puts them into a state, and takes them out of one (`otherwise`
+ * if it says nothing of them). Both without effect on a CPU that has none. */
+void fp_put_pkru(const struct fp_layout *fp, void *buf, uint32_t pkru);
+uint32_t fp_take_pkru(const struct fp_layout *fp, void *buf, uint32_t otherwise);
 
 #endif

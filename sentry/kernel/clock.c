@@ -46,6 +46,8 @@ static struct cputime cputime_stable(struct task *t)
         atomic_store_explicit(&t->utime_ns, platform_cpu_time(t->ctx), memory_order_relaxed);
     ct.user = (int64_t)atomic_load_explicit(&t->utime_ns, memory_order_relaxed);
     ct.system = t->sentry_cpu_clock ? host_clock_ns(t->sentry_cpu_clock) : 0;
+    if (platform_on_caller(t->k->platform))
+        ct.system = ct.system > ct.user ? ct.system - ct.user : 0;
     return ct;
 }
 

@@ -21,6 +21,7 @@ enum {
 };
 
 #define XCR0_FP_SSE 3ULL
+#define XCR0_PKRU   (1ULL << 9)
 /* AMX tiles need a permission per process that the sentry does not ask for, so guests do not have them. */
 #define XCR0_TILES ((1ULL << 17) | (1ULL << 18))
 
@@ -58,6 +59,8 @@ int fp_layout_probe(struct fp_layout *fp)
         __cpuid_count(0xd, i, a, b, c, d);
         if ((size_t)a + b > fp->size)
             fp->size = (size_t)a + b;
+        if ((1ULL << i) == XCR0_PKRU)
+            fp->pkru = b;
     }
     fp->mxcsr_mask = read_mxcsr_mask();
     return 0;
@@ -109,4 +112,32 @@ void fp_scrub(const struct fp_layout *fp, void *buf)
     memcpy(&mxcsr, p + FX_MXCSR, sizeof(mxcsr));
     mxcsr &= fp->mxcsr_mask;
     memcpy(p + FX_MXCSR, &mxcsr, sizeof(mxcsr));
+}
+
+void fp_put_pkru(const struct fp_layout *fp, void *buf, uint32_t pkru)
+{
+    unsigned char *p = buf;
+    uint64_t bv;
+
+    if (!fp->pkru)
+        return;
+    memcpy(&bv, p + XSAVE_XSTATE_BV, sizeof(bv));
+    bv |= XCR0_PKRU;
+    memcpy(p + XSAVE_XSTATE_BV, &bv, sizeof(bv));
+    memcpy(p + fp->pkru, &pkru, sizeof(pkru));
+}
+
+uint32_t fp_take_pkru(const struct fp_layout *fp, void *buf, uint32_t otherwise)
+{
+    unsigned char *p = buf;
+    uint32_t pkru;
+    uint64_t bv;
+
+    memcpy(&bv, p + XSAVE_XSTATE_BV, sizeof(bv));
+    if (!fp->pkru || !(bv & XCR0_PKRU))
+        return otherwise;
+    memcpy(&pkru, p + fp->pkru, sizeof(pkru));
+    bv &= ~XCR0_PKRU;
+    memcpy(p + XSAVE_XSTATE_BV, &bv, sizeof(bv));
+    return pkru;
 }
