@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -314,6 +315,38 @@ static double wl_storm(void)
     return r;
 }
 
+/*
+ * Many threads that all make calls and do nothing else: time of the whole, per call and CPU. With a platform that keeps its
+ * cost this is what one thread's call takes.
+ */
+#define CROWD_THREADS 64
+#define CROWD_CALLS   400
+
+static void *crowd_thread(void *arg)
+{
+    for (int i = 0; i < CROWD_CALLS; i++)
+        op_getppid_inline(NULL);
+    return NULL;
+}
+
+static double wl_crowd(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    pthread_t th[CROWD_THREADS];
+    int64_t start;
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        cpus = CPU_COUNT(&set);
+    start = now_ns();
+    for (int i = 0; i < CROWD_THREADS; i++)
+        if (pthread_create(&th[i], NULL, crowd_thread, NULL))
+            die("pthread_create");
+    for (int i = 0; i < CROWD_THREADS; i++)
+        pthread_join(th[i], NULL);
+    return (double)(now_ns() - start) * (double)cpus / (CROWD_THREADS * CROWD_CALLS);
+}
+
 /* Either an operation without an argument, or a function that prepares one. */
 static const struct {
     const char *name;
@@ -335,6 +368,7 @@ static const struct {
     {"fork", op_fork, NULL},
     {"fork-exec", op_exec, NULL},
     {"switch-storm", NULL, wl_storm},
+    {"getppid-64threads", NULL, wl_crowd},
 };
 
 static int time_command(const char *name, char **argv)

@@ -12,7 +12,8 @@
  *     TEST_MAIN()
  *
  * TEST() functions register themselves and run in order of definition, all in one process; with arguments, only the named
- * ones run. A failed check leaves its test (and marks it failed); the next test still runs. Each test has 60 seconds.
+ * ones run. A failed check leaves its test (and marks it failed); the next test still runs. Each test has 60 seconds,
+ * times TEST_TIME_FACTOR of the environment.
  *
  * No test may depend on how fast anything is: wait for a state (wait_blocked()), or for an event with a long limit.
  */
@@ -141,6 +142,8 @@ static inline void wait_blocked(pid_t pid, pid_t tid)
 
 static inline int guest_test_main(int argc, char **argv)
 {
+    const char *factor = getenv("TEST_TIME_FACTOR");
+    unsigned int limit = 60 * (factor && atoi(factor) > 0 ? (unsigned int)atoi(factor) : 1);
     int ran = 0, failed = 0;
 
     guest_test_pid = getpid();
@@ -152,7 +155,7 @@ static inline int guest_test_main(int argc, char **argv)
             continue;
         ran++;
         guest_test_failed = 0;
-        alarm(60);
+        alarm(limit);
         if (setjmp(guest_test_out) == 0)
             t->fn();
         alarm(0);

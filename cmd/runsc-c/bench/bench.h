@@ -24,6 +24,7 @@ struct bench_contender {
     bool pinned;
     int group; /* same group: same runtime, free and pinned */
     bool is_runc, is_runsc;
+    bool is_native; /* no container: the workloads program itself; argv is empty */
 };
 
 struct bench_row {
@@ -47,7 +48,8 @@ struct bench {
 
 /* contender.c */
 int bench_find_contenders(struct bench *b, const char *self, const char *const *platforms, size_t nr_platforms,
-                          const char *const *runsc, size_t nr_runsc, bool free_runs, bool pinned_runs, struct error *e);
+                          const char *const *runsc, size_t nr_runsc, bool native, bool free_runs, bool pinned_runs,
+                          struct error *e);
 /* container.c: bundles in b->dir, and one run of one of them whose output lines become samples. */
 int bench_make_bundle(struct bench *b, const char *name, const char *rootfs, const char *const *args, struct error *e);
 int bench_run_container(struct bench *b, int contender, const char *bundle, const char *time_row, struct error *e);

@@ -1,5 +1,4 @@
-/* The result as a bar chart: a group of bars a row, on a logarithmic scale of time relative to runc (or the first contender).
- */
+/* The result as a bar chart: a group of bars a row, on a logarithmic scale of time relative to runc, or else the first. */
 #include "cmd/runsc-c/bench/bench.h"
 
 #include <errno.h>

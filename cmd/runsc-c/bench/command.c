@@ -12,7 +12,7 @@ struct bench_opts {
     struct opt_list runsc, platforms;
     const char *suite, *svg, *workloads, *programs, *rootfs;
     int rounds;
-    bool json, free_only, pinned_only;
+    bool json, native, free_only, pinned_only;
 };
 
 #define O(name, kind, field, value, help)                              \
@@ -22,6 +22,7 @@ struct bench_opts {
 static const struct opt bench_options[] = {
     O("runsc", OPT_LIST, runsc, "PATH", "compare with this runsc (systrap where it has it, else ptrace); repeatable"),
     O("with", OPT_LIST, platforms, "PLATFORM", "only these platforms of ours; repeatable (default: all that work here)"),
+    O("native", OPT_FLAG, native, NULL, "compare with the workloads outside of any container (not the program rows)"),
     O("suite", OPT_STRING, suite, "NAME", "micro (default), programs, or all"),
     O("rounds", OPT_INT, rounds, "N", "how often everything runs (default 5)"),
     O("json", OPT_FLAG, json, NULL, "print JSON instead of a table"),
@@ -63,7 +64,7 @@ static int run_rounds(struct bench *b, bool micro, bool programs, struct error *
                 for (int i = 0; i < 3 && r == 0; i++)
                     r = bench_run_container(b, c, "true", "start", e);
             }
-            if (programs && r == 0 && !b->contender[c].pinned)
+            if (programs && r == 0 && !b->contender[c].pinned && !b->contender[c].is_native)
                 r = bench_run_container(b, c, "programs", NULL, e);
         }
     return r;
@@ -102,8 +103,8 @@ static int bench_run(const struct cli *cli, void *options, int argc, char **argv
         free(b);
         return error_prefix(e, r, "bench");
     }
-    r = bench_find_contenders(b, self, o->platforms.v, o->platforms.n, o->runsc.v, o->runsc.n, !o->pinned_only, !o->free_only,
-                              e);
+    r = bench_find_contenders(b, self, o->platforms.v, o->platforms.n, o->runsc.v, o->runsc.n, o->native, !o->pinned_only,
+                              !o->free_only, e);
     if (r == 0)
         r = bench_make_bundle(b, "micro", NULL, (const char *[]){"/bench/workloads", NULL}, e);
     if (r == 0)

@@ -156,7 +156,8 @@ void bench_add_sample(struct bench *b, int contender, const char *name, double v
         row->sample[contender][row->nr[contender]++] = value;
 }
 
-static void exec_runtime(const struct bench_contender *c, const char *bundle_dir, int out)
+static void exec_runtime(const struct bench *b, const struct bench_contender *c, const char *bundle_dir, bool only_true,
+                         int out)
 {
     const char *argv[24];
     char id[64];
@@ -165,10 +166,15 @@ static void exec_runtime(const struct bench_contender *c, const char *bundle_dir
     snprintf(id, sizeof(id), "bench-%d", (int)getpid());
     for (; c->argv[n]; n++)
         argv[n] = c->argv[n];
-    argv[n++] = "run";
-    argv[n++] = "--bundle";
-    argv[n++] = bundle_dir;
-    argv[n++] = id;
+    if (c->is_native) {
+        argv[n++] = b->workloads;
+        argv[n++] = only_true ? "true" : NULL;
+    } else {
+        argv[n++] = "run";
+        argv[n++] = "--bundle";
+        argv[n++] = bundle_dir;
+        argv[n++] = id;
+    }
     argv[n] = NULL;
     if (c->pinned) {
         cpu_set_t all, one;
@@ -205,7 +211,7 @@ int bench_run_container(struct bench *b, int contender, const char *bundle, cons
     clock_gettime(CLOCK_MONOTONIC, &start);
     pid = fork();
     if (pid == 0)
-        exec_runtime(c, dir, fd[1]);
+        exec_runtime(b, c, dir, strcmp(bundle, "true") == 0, fd[1]);
     close(fd[1]);
     if (pid < 0) {
         close(fd[0]);

@@ -28,6 +28,7 @@ static int add(struct bench *b, const char *name, const char *const *argv, bool 
         c->group = group;
         c->is_runc = runc;
         c->is_runsc = runsc;
+        c->is_native = !argv[0];
         b->nr_contenders++;
     }
     return 0;
@@ -88,7 +89,8 @@ static bool platform_works(const char *name)
 }
 
 int bench_find_contenders(struct bench *b, const char *self, const char *const *platforms, size_t nr_platforms,
-                          const char *const *runsc, size_t nr_runsc, bool free_runs, bool pinned_runs, struct error *e)
+                          const char *const *runsc, size_t nr_runsc, bool native, bool free_runs, bool pinned_runs,
+                          struct error *e)
 {
     static const char *const all_platforms[] = {"pvmexec:kernel", "pvmexec:stub", "ptrace"};
     char *root = NULL, *flag, *runsc_name;
@@ -96,6 +98,8 @@ int bench_find_contenders(struct bench *b, const char *self, const char *const *
 
     if (asprintf(&root, "%s/state", b->dir) < 0)
         return error_set(e, ENOMEM, "bench");
+    if (native)
+        r = add(b, "native", (const char *[]){NULL}, false, false, free_runs, pinned_runs, e);
     if (nr_platforms == 0) {
         platforms = all_platforms;
         nr_platforms = ARRAY_SIZE(all_platforms);
