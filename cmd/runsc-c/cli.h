@@ -59,8 +59,14 @@ struct command {
     int (*run)(const struct cli *cli, void *opts, int argc, char **argv, struct error *e);
 };
 
-extern const struct command command_bench, command_create, command_delete, command_do, command_exec, command_features,
-    command_kill, command_list, command_pause, command_resume, command_run, command_start, command_state, command_syscalls;
+extern const struct command command_bench, command_checkpoint, command_completion, command_create, command_debug,
+    command_delete, command_do, command_events, command_exec, command_features, command_install, command_kill, command_list,
+    command_pause, command_ps, command_restore, command_resume, command_run, command_spec, command_start, command_state,
+    command_syscalls, command_uninstall, command_update, command_wait;
+
+/* main.c's tables, for completion: NULL-terminated, and ended by OPT_END. */
+extern const struct command *const cli_commands[];
+extern const struct opt cli_global_opts[];
 
 /*
  * Parses options up to the first operand (or "--") into the struct at `dest`; index of the first operand, or negative errno

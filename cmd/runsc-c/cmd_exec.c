@@ -49,6 +49,38 @@ static int parse_user(const char *s, struct spec_process *p, struct error *e)
     return 0;
 }
 
+/* In a NULL-terminated list with room for one more: a name that is there already is given its new value. */
+static void set_env(const char **env, const char *value)
+{
+    size_t name = strcspn(value, "=");
+
+    while (*env && !(strncmp(*env, value, name) == 0 && (*env)[name] == '='))
+        env++;
+    *env = value;
+}
+
+static int add_groups(const struct exec_opts *o, struct spec_process *p, struct error *e)
+{
+    gid_t *list;
+
+    if (o->groups.n == 0)
+        return 0;
+    list = calloc(p->nr_groups + o->groups.n, sizeof(*list));
+    if (!list)
+        return error_set(e, ENOMEM, "--additional-gids");
+    if (p->nr_groups)
+        memcpy(list, p->groups, p->nr_groups * sizeof(*list));
+    for (size_t i = 0; i < o->groups.n; i++) {
+        char *end;
+        unsigned long gid = strtoul(o->groups.v[i], &end, 10);
+        if (end == o->groups.v[i] || *end || gid >= UINT32_MAX)
+            return error_set(e, 0, "--additional-gids: \"%s\" is not a group", o->groups.v[i]);
+        list[p->nr_groups++] = (gid_t)gid;
+    }
+    p->groups = list;
+    return 0;
+}
+
 /* The bundle's own process as a base, with what the options say on top. */
 static int make_process(struct state_dir *d, const struct exec_opts *o, char **argv, struct spec_process *p, struct error *e)
 {
@@ -81,13 +113,16 @@ static int make_process(struct state_dir *d, const struct exec_opts *o, char **a
         p->caps.permitted |= 1ULL << cap;
         p->caps.inheritable |= 1ULL << cap;
     }
+    if ((r = add_groups(o, p, e)) < 0)
+        return r;
     while (p->envp[n])
         n++;
     env = calloc(n + o->env.n + 1, sizeof(*env));
     if (!env)
         return error_set(e, ENOMEM, "environment");
     memcpy(env, p->envp, n * sizeof(*env));
-    memcpy(env + n, o->env.v, o->env.n * sizeof(*env));
+    for (size_t i = 0; i < o->env.n; i++)
+        set_env(env, o->env.v[i]);
     p->envp = env;
     return 0;
 }
@@ -271,6 +306,7 @@ static const struct opt exec_opts[] = {
     O("env", 'e', OPT_LIST, env, "NAME=VALUE", "add to the environment; may be repeated"),
     O("tty", 't', OPT_FLAG, tty, NULL, "give it a terminal"),
     O("user", 'u', OPT_STRING, user, "UID[:GID]", "as whom to run"),
+    O("additional-gids", 'g', OPT_LIST, groups, "GID", "add a group; may be repeated"),
     O("cap", 'c', OPT_LIST, caps, "CAP", "add a capability; may be repeated"),
     O("no-new-privs", 0, OPT_FLAG, no_new_privs, NULL, "set no_new_privs"),
     O("detach", 'd', OPT_FLAG, detach, NULL, "return when it has started"),

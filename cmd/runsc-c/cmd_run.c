@@ -119,6 +119,7 @@ static int run_bundle(const struct cli *cli, const struct run_opts *o, const cha
     if (r < 0)
         return r;
     r = make_cgroup(&b, &l, e);
+    b.spec.memory_in_cgroup = l.cgroup != NULL;
     if (r == 0)
         r = detach ? launch_detached(&l, e) : launch_foreground(&l, e);
     if (r < 0 || (!detach && !o->keep))

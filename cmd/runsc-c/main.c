@@ -11,16 +11,27 @@
 #include <time.h>
 #include <unistd.h>
 
-static const struct command *const commands[] = {
-    &command_run,  &command_do,   &command_create, &command_start,  &command_state,    &command_kill,     &command_delete,
-    &command_exec, &command_list, &command_pause,  &command_resume, &command_features, &command_syscalls, &command_bench,
+const struct command *const cli_commands[] = {
+    &command_run,        &command_do,
+    &command_create,     &command_start,
+    &command_exec,       &command_state,
+    &command_list,       &command_ps,
+    &command_kill,       &command_pause,
+    &command_resume,     &command_delete,
+    &command_wait,       &command_events,
+    &command_update,     &command_spec,
+    &command_features,   &command_checkpoint,
+    &command_restore,    &command_debug,
+    &command_syscalls,   &command_bench,
+    &command_install,    &command_uninstall,
+    &command_completion, NULL,
 };
 
 #define O(name, letter, kind, field, value, help)                    \
     {                                                                \
         name, letter, kind, offsetof(struct cli, field), value, help \
     }
-static const struct opt global_opts[] = {
+const struct opt cli_global_opts[] = {
     O("root", 0, OPT_STRING, root, "DIR", "directory of container states (/run/runsc-c, or $XDG_RUNTIME_DIR/runsc-c)"),
     O("log", 0, OPT_STRING, log, "FILE", "write errors to FILE too"),
     O("log-format", 0, OPT_STRING, log_format, "FORMAT", "of --log: text (default) or json"),
@@ -41,10 +52,10 @@ static void print_help(void)
 {
     printf("usage: runsc-c [GLOBAL OPTIONS] COMMAND [OPTIONS] [ARGUMENTS]\n\n"
            "A sandbox for containers: runs them on a kernel of its own, in user space.\n\ncommands:\n");
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->help);
+    for (size_t i = 0; cli_commands[i]; i++)
+        printf("  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->help);
     printf("\nglobal options:\n");
-    options_print(global_opts);
+    options_print(cli_global_opts);
     printf("\n`runsc-c COMMAND --help` explains a command.\n");
 }
 
@@ -123,9 +134,9 @@ static int check_globals(struct cli *cli, struct error *e)
 
 static const struct command *find_command(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
+    for (size_t i = 0; cli_commands[i]; i++)
+        if (strcmp(cli_commands[i]->name, name) == 0)
+            return cli_commands[i];
     return NULL;
 }
 
@@ -159,7 +170,7 @@ int main(int argc, char **argv)
 {
     struct cli cli = {0};
     struct error e = {""};
-    int first = options_parse(global_opts, &cli, argc, argv, &e), r = first, error_status = 1;
+    int first = options_parse(cli_global_opts, &cli, argc, argv, &e), r = first, error_status = 1;
 
     if (r >= 0)
         r = check_globals(&cli, &e);

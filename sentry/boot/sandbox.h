@@ -54,6 +54,18 @@ int must_check sandbox_exec(struct sandbox *sb, const struct spec_process *spec,
 int sandbox_kill(struct sandbox *sb, pid_t pid, int signo, bool all);
 void sandbox_pause(struct sandbox *sb, bool paused);
 
+/* processes.c: the processes there are, with what ps prints. An array in one piece, the caller's to free; how many. */
+struct sandbox_process_info {
+    pid_t pid, ppid;
+    uid_t uid;
+    unsigned int threads;
+    uint64_t cpu_ns, started_ns; /* started_ns is of CLOCK_REALTIME */
+    char command[128];           /* its arguments, or its name in brackets */
+};
+size_t sandbox_list(struct sandbox *sb, struct sandbox_process_info **out);
+/* New limits on tasks and bytes of memory; 0: none, -1: as it is. What is over a limit already stays. */
+void sandbox_set_limits(struct sandbox *sb, int64_t pids, int64_t memory);
+
 /* Called with init's wait status before sandbox_run() returns, to tell who waits. */
 void sandbox_on_exit(struct sandbox *sb, void (*fn)(void *arg, int wstatus), void *arg);
 

@@ -110,6 +110,7 @@ static bool serve_state(struct conn *c, const RunscC__Request *q)
     st.platform = (char *)platform_name(k->platform);
     mutex_lock(&k->tasks_lock);
     st.tasks = k->nr_tasks;
+    st.pids_limit = k->max_tasks;
     mutex_unlock(&k->tasks_lock);
     st.memory_bytes = memfile_used(k->memfile);
     st.syscalls = atomic_load(&k->nr_syscalls);
@@ -222,6 +223,56 @@ static bool serve_pause(struct conn *c, const RunscC__Request *q)
     return reply_result(c, q->id, 0, NULL);
 }
 
+static bool serve_ps(struct conn *c, const RunscC__Request *q)
+{
+    RunscC__Reply r = RUNSC_C__REPLY__INIT;
+    struct sandbox_process_info *list;
+    RunscC__ProcessInfo *infos, **pointers;
+    size_t n = sandbox_list(c->s->sb, &list);
+    bool alive;
+
+    infos = calloc(n + 1, sizeof(*infos));
+    pointers = calloc(n + 1, sizeof(RunscC__ProcessInfo *));
+    for (size_t i = 0; infos && pointers && i < n; i++) {
+        pointers[i] = &infos[i];
+        runsc_c__process_info__init(&infos[i]);
+        infos[i].pid = list[i].pid;
+        infos[i].ppid = list[i].ppid;
+        infos[i].uid = list[i].uid;
+        infos[i].threads = list[i].threads;
+        infos[i].cpu_ns = list[i].cpu_ns;
+        infos[i].started_ns = list[i].started_ns;
+        infos[i].command = list[i].command;
+    }
+    r.id = q->id;
+    r.n_processes = infos && pointers ? n : 0;
+    r.processes = pointers;
+    alive = reply(c, &r);
+    free(infos);
+    free(pointers);
+    free(list);
+    return alive;
+}
+
+static bool serve_update(struct conn *c, const RunscC__Request *q)
+{
+    sandbox_set_limits(c->s->sb, q->update->pids_limit, q->update->memory_limit);
+    return reply_result(c, q->id, 0, NULL);
+}
+
+static bool serve_debug(struct conn *c, const RunscC__Request *q)
+{
+    struct kernel *k = sandbox_kernel(c->s->sb);
+
+    if (c->in.nr_fds == 1) {
+        log_init(c->in.fds[0], q->debug->level < 0 ? LOG_LEVEL_INFO : (enum log_level)q->debug->level);
+        c->in.nr_fds = 0;
+    }
+    if (q->debug->strace >= 0)
+        k->strace = q->debug->strace == 1;
+    return reply_result(c, q->id, 0, NULL);
+}
+
 /* False: the connection is gone. */
 static bool serve(struct conn *c, const RunscC__Request *q)
 {
@@ -244,6 +295,12 @@ static bool serve(struct conn *c, const RunscC__Request *q)
         return serve_resize(c, q);
     case RUNSC_C__REQUEST__WHAT_PAUSE:
         return serve_pause(c, q);
+    case RUNSC_C__REQUEST__WHAT_PS:
+        return serve_ps(c, q);
+    case RUNSC_C__REQUEST__WHAT_UPDATE:
+        return serve_update(c, q);
+    case RUNSC_C__REQUEST__WHAT_DEBUG:
+        return serve_debug(c, q);
     default:
         return reply_result(c, q->id, error_set(&e, ENOSYS, "unknown request"), &e);
     }

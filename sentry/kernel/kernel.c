@@ -127,6 +127,12 @@ static void nudge(struct tgroup *tg, bool paused)
     mutex_unlock(&tg->siglock);
 }
 
+void kernel_set_ram(struct kernel *k, uint64_t bytes)
+{
+    __atomic_store_n(&k->total_ram, bytes, __ATOMIC_RELAXED);
+    mm_shared_set_ram(k->mm_shared, bytes);
+}
+
 void kernel_pause(struct kernel *k, bool paused)
 {
     struct tgroup *tg;

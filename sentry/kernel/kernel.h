@@ -79,6 +79,9 @@ struct kernel {
     atomic_ullong unserved_calls[8]; /* bit per call that sys_ni() has logged */
 };
 
+/* What guests see and may map from now on. */
+void kernel_set_ram(struct kernel *k, uint64_t bytes);
+
 /* Current time of a clock in ns; -EINVAL for unknown ones. CPU-time clocks are the task's: see sentry/kernel/clock.h. */
 int64_t kernel_monotonic_ns(void);
 int64_t kernel_realtime_ns(void);

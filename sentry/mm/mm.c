@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+void mm_shared_set_ram(struct mm_shared *s, uint64_t total_ram)
+{
+    __atomic_store_n(&s->total_ram, total_ram, __ATOMIC_RELAXED);
+}
+
 int mm_shared_create(struct platform *p, struct memfile *mf, uint64_t total_ram, struct mm_shared **out)
 {
     struct mm_shared *s = calloc(1, sizeof(*s));

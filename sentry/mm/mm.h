@@ -40,6 +40,8 @@ struct mm_limits {
  */
 struct mm_shared;
 int must_check mm_shared_create(struct platform *p, struct memfile *mf, uint64_t total_ram, struct mm_shared **out);
+/* The size above which no mapping may be: what /proc/meminfo says. */
+void mm_shared_set_ram(struct mm_shared *s, uint64_t total_ram);
 /* All address spaces must be gone. */
 void mm_shared_destroy(struct mm_shared *s);
 

@@ -133,73 +133,82 @@ int json_get_strings(struct json_object *o, const char *where, const char *key, 
     return 0;
 }
 
-static int read_all(int fd, size_t size, char *buf)
+/* The text with a NUL behind it, in memory of the caller's, and its length. */
+static int read_all(int fd, char **out)
 {
-    size_t got = 0;
+    size_t size = 16384, got = 0;
+    char *buf = malloc(size), *more;
 
-    while (got < size) {
-        ssize_t n = read(fd, buf + got, size - got);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n == 0)
-            break;
-        if (n > 0)
-            got += (size_t)n;
+    for (;;) {
+        ssize_t n;
+
+        if (!buf)
+            return -ENOMEM;
+        n = read(fd, buf + got, size - 1 - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0 || got + (size_t)n > MAX_FILE) {
+            *out = buf;
+            buf[got] = '\0';
+            return n == 0 ? (int)got : n < 0 ? -errno : -EFBIG;
+        }
+        got += (size_t)n;
+        if (got < size - 1)
+            continue;
+        size *= 2;
+        more = realloc(buf, size);
+        if (!more)
+            free(buf);
+        buf = more;
     }
-    return (int)got;
 }
 
-int json_load(int dir_fd, const char *name, struct json_object **out, struct error *e)
+static int parse(const char *text, int len, const char *name, struct json_object **out, struct error *e)
 {
-    struct json_tokener *tok = NULL;
-    struct json_object *doc = NULL;
-    char *buf = NULL;
-    struct stat st;
-    int fd, r, n;
+    struct json_tokener *tok = json_tokener_new_ex(MAX_DEPTH);
+    struct json_object *doc;
+    int r = 0;
 
-    fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return error_set(e, errno, "%s", name);
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        r = error_set(e, 0, "%s is not a file", name);
-        goto out;
-    }
-    if (st.st_size > MAX_FILE) {
-        r = error_set(e, EFBIG, "%s", name);
-        goto out;
-    }
-    buf = malloc((size_t)st.st_size + 1);
-    tok = json_tokener_new_ex(MAX_DEPTH);
-    if (!buf || !tok) {
-        r = error_set(e, ENOMEM, "%s", name);
-        goto out;
-    }
-    n = read_all(fd, (size_t)st.st_size, buf);
-    if (n < 0) {
-        r = error_set(e, -n, "%s", name);
-        goto out;
-    }
-    buf[n] = '\0';
+    if (!tok)
+        return error_set(e, ENOMEM, "%s", name);
     json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
-    doc = json_tokener_parse_ex(tok, buf, n + 1);
+    doc = json_tokener_parse_ex(tok, text, len + 1);
     if (!doc) {
         enum json_tokener_error je = json_tokener_get_error(tok);
         r = error_set(e, 0, "%s is not JSON: %s at byte %zu", name,
                       je == json_tokener_continue ? "unexpected end" : json_tokener_error_desc(je),
                       json_tokener_get_parse_end(tok));
-        goto out;
-    }
-    if (!json_object_is_type(doc, json_type_object)) {
+    } else if (!json_object_is_type(doc, json_type_object)) {
         json_object_put(doc);
         r = error_set(e, 0, "%s is not a JSON object", name);
-        goto out;
+    } else {
+        *out = doc;
     }
-    *out = doc;
-    r = 0;
-out:
-    if (tok)
-        json_tokener_free(tok);
-    free(buf);
+    json_tokener_free(tok);
+    return r;
+}
+
+int json_load_fd(int fd, const char *name, struct json_object **out, struct error *e)
+{
+    char *text = NULL;
+    int n = read_all(fd, &text), r;
+
+    r = n < 0 ? error_set(e, -n, "%s", name) : parse(text, n, name, out, e);
+    free(text);
+    return r;
+}
+
+int json_load(int dir_fd, const char *name, struct json_object **out, struct error *e)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r;
+    struct stat st;
+
+    if (fd < 0)
+        return error_set(e, errno, "%s", name);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        r = error_set(e, 0, "%s is not a file", name);
+    else
+        r = json_load_fd(fd, name, out, e);
     close(fd);
     return r;
 }

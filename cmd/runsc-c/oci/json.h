@@ -27,7 +27,8 @@ int must_check json_get_uint(struct json_object *o, const char *where, const cha
 int must_check json_get_strings(struct json_object *o, const char *where, const char *key, bool required, const char ***out,
                                 struct error *e);
 
-/* Reads and parses a file of at most 4 MiB below `dir_fd`. The top level must be an object. */
+/* Reads and parses a file of at most 4 MiB below `dir_fd`, or to the end of what `fd` is. The top level must be an object. */
+int must_check json_load_fd(int fd, const char *name, struct json_object **out, struct error *e);
 int must_check json_load(int dir_fd, const char *name, struct json_object **out, struct error *e);
 
 #endif

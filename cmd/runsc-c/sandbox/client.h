@@ -13,6 +13,8 @@ int must_check client_call(int sock, RunscC__Request *q, const int *fds, int nr_
 /* The next reply. */
 int must_check client_receive(int sock, struct control_buf *b, RunscC__Reply **out, struct error *e);
 
+/* What the sentry says of itself and, with `ps`, of its processes; the caller's to free. */
+int must_check client_ask(struct state_dir *d, bool ps, RunscC__Reply **out, struct error *e);
 /* One request and its reply, of which only the success matters. */
 int must_check client_simple(struct state_dir *d, RunscC__Request *q, struct error *e);
 int must_check client_kill(struct state_dir *d, int pid, int signo, bool all, struct error *e);
