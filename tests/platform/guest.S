@@ -286,4 +286,41 @@ PROGRAM prog_stress
 9:      ud2
 END prog_stress
 
+/* What the flags look like from inside; rbx. */
+PROGRAM prog_flags
+1:      pushfq
+        pop     %rbx
+        mov     $1000, %eax
+        syscall
+        jmp     1b
+END prog_flags
+
+/* Leaves everything of the thread's modes as badly as user code can, and makes calls. */
+PROGRAM prog_modes
+        mov     $0x2b, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        movl    $0xff80, 0x500000
+        movw    $0x0000, 0x500008
+1:      ldmxcsr 0x500000        /* round to zero, exceptions still masked */
+        fninit
+        fldcw   0x500008        /* all x87 exceptions unmasked, single precision */
+        fldpi                   /* and the stack moved */
+        std
+        mov     $1000, %eax
+        syscall
+        cld
+        jmp     1b
+END prog_modes
+
+/* Goes to 32-bit mode, at an address right behind, and executes what is at rdi + 0 .. 15. */
+PROGRAM prog_compat
+        mov     $0x500000, %esi
+        mov     0x500000, %rax
+        mov     %rax, 0x600100
+        push    $0x23
+        push    $0x600100
+        lretq
+END prog_compat
+
         .section .note.GNU-stack, "", @progbits

@@ -89,6 +89,6 @@ struct test {
     const char *name;
     void (*fn)(void);
 };
-extern const struct test basic_tests[], hijack_tests[];
+extern const struct test basic_tests[], hostile_tests[], hijack_tests[];
 
 #endif

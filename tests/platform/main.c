@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const struct test *const suites[] = {basic_tests, hijack_tests};
+static const struct test *const suites[] = {basic_tests, hostile_tests, hijack_tests};
 
 static int run_test(const struct test *t)
 {
