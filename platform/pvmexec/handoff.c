@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -112,14 +113,31 @@ static bool spin_for_turn(struct stub_context *ctx, atomic_uint *turn)
     }
 }
 
+static bool yield_for_turn(struct stub_context *ctx, atomic_uint *turn, unsigned int yields)
+{
+    bool back;
+
+    do {
+        uint32_t v;
+
+        sched_yield();
+        v = atomic_load_explicit(turn, memory_order_acquire);
+        back = v != TURN_GUEST && v != TURN_GUEST_SLEEP;
+    } while (!back && --yields > 0);
+    place_yielded(ctx, back);
+    return back;
+}
+
 int handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command)
 {
     atomic_uint *turn = slot_u32(t, SLOT_TURN);
     bool spin = place_before_turn(ctx);
+    unsigned int yields = spin ? 0 : place_yields(ctx);
     int r = 0;
 
     atomic_store_explicit(slot_u32(t, SLOT_COMMAND), command, memory_order_relaxed);
     atomic_store_explicit(slot_u32(t, SLOT_SPIN), spin ? place_of(ctx)->spin_loops : 0, memory_order_relaxed);
+    atomic_store_explicit(slot_u32(t, SLOT_YIELDS), yields, memory_order_relaxed);
     if (atomic_exchange(turn, TURN_GUEST) == TURN_SENTRY_SLEEP)
         syscall(SYS_futex, turn, FUTEX_WAKE, 1, NULL, NULL, 0);
     if (command != COMMAND_TO_FRAME) {
@@ -128,7 +146,7 @@ int handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command)
         if (unlikely(atomic_load(&ctx->interrupted)))
             stub_kick(ctx);
     }
-    if (!spin || !spin_for_turn(ctx, turn)) {
+    if (!(spin && spin_for_turn(ctx, turn)) && !(yields > 0 && yield_for_turn(ctx, turn, yields))) {
         place_before_sleep(ctx);
         r = sleep_for_turn(ctx, t, turn);
     }

@@ -209,6 +209,7 @@ struct stub_context {
     enum place_kind place;
     int pinned_cpu; /* of the owner; -1 if not pinned */
     unsigned int quick_calls, quick_needed, spell;
+    unsigned int yield_hold, yield_penalty, yield_spell;
     uint64_t awake_since, last_call, contended_since; /* time-stamp counter */
     uint64_t burst; /* how long it is usually awake between two parks, in ticks; 0 if never parked */
     bool have_answers;
@@ -238,6 +239,9 @@ void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid);
 bool place_before_turn(struct stub_context *ctx);
 /* While it spins: whether to go on. */
 bool place_keep_spinning(struct stub_context *ctx);
+/* If it does not spin: how often to yield the CPU before sleeping; and after doing so, whether that brought the turn. */
+unsigned int place_yields(struct stub_context *ctx);
+void place_yielded(struct stub_context *ctx, bool turn_is_back);
 /* Before it sleeps until the turn comes back, and after doing so for very long. */
 void place_before_sleep(struct stub_context *ctx);
 void place_long_sleep(struct stub_context *ctx);
