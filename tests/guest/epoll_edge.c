@@ -144,7 +144,7 @@ TEST(an_edge_wakes_one_of_many_threads)
     CHECK_OK(add(ep, e, EPOLLIN | EPOLLET));
     for (int i = 0; i < 4; i++)
         CHECK_EQ(pthread_create(&th[i], NULL, wait_once, &ep), 0);
-    usleep(100000);
+    wait_others_blocked(4);
     CHECK_EQ(write(e, &v, 8), 8);
     for (int i = 0; i < 4; i++)
         pthread_join(th[i], NULL);

@@ -78,7 +78,7 @@ TEST(a_blocked_lock_is_granted_when_the_holder_lets_go)
         _exit(set_lock(fd, F_SETLKW, F_WRLCK, 0, 1) == 0 ? 0 : 3);
     }
     CHECK_EQ(read(p[0], &c, 1), 1);
-    usleep(20000);
+    wait_blocked(pid, pid);
     CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
     CHECK_OK(set_lock(fd, F_SETLK, F_UNLCK, 0, 1));
     CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -100,7 +100,7 @@ TEST(a_deadlock_is_refused)
         _exit(r == 0 ? 0 : errno == EDEADLK ? 35 : 2);
     }
     CHECK_EQ(read(p[0], &c, 1), 1);
-    usleep(50000); /* the child sleeps by then */
+    wait_blocked(pid, pid);
     CHECK_ERR(set_lock(fd, F_SETLKW, F_WRLCK, 1, 1), EDEADLK);
     CHECK_OK(set_lock(fd, F_SETLK, F_UNLCK, 0, 1));
     CHECK_EQ(waitpid(pid, &status, 0), pid);

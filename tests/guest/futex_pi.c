@@ -64,7 +64,7 @@ TEST(futex_pi_hands_over)
     lock = gettid_u();
     for (int i = 0; i < 3; i++)
         pthread_create(&t[i], NULL, contender, &seen[i]);
-    usleep(100000);
+    wait_others_blocked(3);
     CHECK_EQ(lock, gettid_u() | FUTEX_WAITERS);
     CHECK_EQ(entered, 0);
     CHECK_ERR(futex(&lock, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), EINVAL);
@@ -132,7 +132,7 @@ TEST(futex_pi_detects_a_circle)
     pthread_create(&t, NULL, cross, NULL);
     while (!entered)
         usleep(1000);
-    usleep(50000);
+    wait_others_blocked(1);
     CHECK_ERR(futex(&other_lock, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0), EDEADLK);
     CHECK_OK(futex(&lock, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0));
     pthread_join(t, NULL);
@@ -157,7 +157,7 @@ TEST(futex_pi_requeue)
     lock = gettid_u();
     for (int i = 0; i < 3; i++)
         pthread_create(&t[i], NULL, requeued, NULL);
-    usleep(100000);
+    wait_others_blocked(3);
     CHECK_ERR(futex(&cond, FUTEX_CMP_REQUEUE_PI_PRIVATE, 2, (void *)10, &lock, 0), EINVAL);
     CHECK_ERR(futex(&cond, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)10, &lock, 5), EAGAIN);
     CHECK_ERR(futex(&cond, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), EINVAL);
@@ -172,7 +172,7 @@ TEST(futex_pi_requeue)
     entered = 0;
     lock = 0;
     pthread_create(&t[0], NULL, requeued, NULL);
-    usleep(50000);
+    wait_others_blocked(1);
     CHECK_EQ(futex(&cond, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)10, &lock, 0), 1);
     pthread_join(t[0], NULL);
     CHECK_EQ(entered, 1);

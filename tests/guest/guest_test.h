@@ -20,6 +20,7 @@
 #ifndef TESTS_GUEST_GUEST_TEST_H
 #define TESTS_GUEST_GUEST_TEST_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -138,6 +139,27 @@ static inline void wait_blocked(pid_t pid, pid_t tid)
         usleep(1000);
     }
     guest_test_fail(__FILE__, __LINE__, "%s: never asleep (%c)", path, state ? state[2] : '?');
+}
+
+/* The same for `n` other threads of the calling process, which are all that it has. */
+static inline void wait_others_blocked(int n)
+{
+    for (int i = 0, seen = 0; i < 30000 && seen != n; i++) {
+        DIR *d = opendir("/proc/self/task");
+        struct dirent *e;
+
+        if (i > 0)
+            usleep(1000);
+        seen = 0;
+        while (d && (e = readdir(d))) {
+            if (e->d_name[0] == '.' || atoi(e->d_name) == gettid())
+                continue;
+            wait_blocked(0, atoi(e->d_name));
+            seen++;
+        }
+        if (d)
+            closedir(d);
+    }
 }
 
 static inline int guest_test_main(int argc, char **argv)

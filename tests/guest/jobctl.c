@@ -344,9 +344,9 @@ static void leader_exits(int s)
         for (;;)
             pause();
     }
+    wait_blocked(pid, pid);
     if (write(s, "r", 1) != 1)
         _exit(1);
-    usleep(20000);
 }
 
 TEST(leader_exit_hangs_up_the_foreground)

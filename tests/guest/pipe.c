@@ -273,7 +273,7 @@ TEST(a_blocked_reader_is_restarted)
     got_signal = 0;
     pid = fork();
     if (pid == 0) {
-        usleep(50000);
+        wait_blocked(getppid(), getppid());
         kill(getppid(), SIGUSR1);
         usleep(50000);
         _exit(write(fd[1], "z", 1) != 1);

@@ -87,7 +87,7 @@ static void on_signal(int sig)
 
 static void *poke(void *arg)
 {
-    usleep(50000);
+    wait_blocked(0, getpid());
     pthread_kill(*(pthread_t *)arg, SIGUSR1);
     return NULL;
 }

@@ -25,7 +25,7 @@ static pid_t start_child(void)
         pause();
         _exit(0);
     }
-    usleep(50000);
+    wait_blocked(pid, pid);
     return pid;
 }
 

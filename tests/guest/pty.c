@@ -202,7 +202,7 @@ TEST(a_blocked_reader_wakes_when_the_master_closes)
         errno = 0;
         _exit(read(p.slave, &c, 1) < 0 && errno == EIO ? 0 : 1);
     }
-    usleep(50000);
+    wait_blocked(pid, pid);
     close(p.master);
     int status;
     CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -284,17 +284,17 @@ TEST(fionread_counts_whole_lines)
     int n;
     pty_modes(p.slave, ECHO, 0, 0, 0, 0, 0);
     pty_send(p.master, "abc");
-    usleep(20000);
+    usleep(100000);
     CHECK_OK(ioctl(p.slave, FIONREAD, &n));
     CHECK_EQ(n, 0);
     pty_send(p.master, "\ndef\n");
-    CHECK(pty_readable(p.slave, 1000));
-    usleep(20000);
+    CHECK(pty_readable(p.slave, 30000));
+    usleep(100000);
     CHECK_OK(ioctl(p.slave, FIONREAD, &n));
     CHECK_EQ(n, 8);
     pty_send(p.slave, "12345");
-    CHECK(pty_readable(p.master, 1000));
-    usleep(20000);
+    CHECK(pty_readable(p.master, 30000));
+    usleep(100000);
     CHECK_OK(ioctl(p.master, FIONREAD, &n));
     CHECK_EQ(n, 5);
     pty_close(&p);

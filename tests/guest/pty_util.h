@@ -45,7 +45,7 @@ static inline const char *pty_drain(int fd)
 {
     static char buf[1 << 16];
     size_t n = 0;
-    while (n < sizeof(buf) - 1 && pty_readable(fd, n ? 30 : 300)) {
+    while (n < sizeof(buf) - 1 && pty_readable(fd, n ? 100 : 1000)) {
         ssize_t r = read(fd, buf + n, sizeof(buf) - 1 - n);
         if (r <= 0)
             break;

@@ -26,7 +26,7 @@ static void handle(int flags)
     calls = 0;
 }
 
-/* Sends SIGUSR1 to us after 30 ms, and after another 60 ms writes a byte to `fd`. */
+/* Sends SIGUSR1 to us once we sleep, and after another 60 ms writes a byte to `fd`. */
 static pid_t helper(int fd)
 {
     pid_t me = getpid(), pid = fork();
@@ -117,7 +117,7 @@ TEST(nanosleep_goes_on_after_stop_and_continue)
         long long t1 = now_ns();
         _exit(r == 0 && t1 - t0 >= 150000000 ? 0 : 1);
     }
-    usleep(30000);
+    wait_blocked(pid, pid);
     kill(pid, SIGSTOP);
     CHECK_EQ(waitpid(pid, &status, WUNTRACED), pid);
     usleep(30000);
@@ -137,11 +137,11 @@ TEST(read_goes_on_after_stop_and_continue)
         char c;
         _exit(read(fds[0], &c, 1) == 1 && c == 'y' ? 0 : errno);
     }
-    usleep(20000);
+    wait_blocked(pid, pid);
     kill(pid, SIGSTOP);
     CHECK_EQ(waitpid(pid, &status, WUNTRACED), pid);
     kill(pid, SIGCONT);
-    usleep(20000);
+    wait_blocked(pid, pid);
     CHECK_EQ(write(fds[1], "y", 1), 1);
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK_EQ(status, 0);
@@ -181,7 +181,7 @@ TEST(waitpid_restarts)
     pid_t sleeper = fork();
 
     if (sleeper == 0) {
-        usleep(120000);
+        sleep(1);
         _exit(3);
     }
     handle(SA_RESTART);
@@ -226,7 +226,7 @@ TEST(flock_style_open_of_a_fifo_restarts)
     handle(SA_RESTART);
     pid_t me = getpid(), pid = fork();
     if (pid == 0) {
-        usleep(30000);
+        wait_blocked(me, me);
         kill(me, SIGUSR1);
         usleep(30000);
         _exit(open(fifo, O_WRONLY) < 0);

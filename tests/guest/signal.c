@@ -223,7 +223,7 @@ TEST(sigtimedwait_times_out_and_takes)
 
     pid_t me = getpid(), pid = fork();
     if (pid == 0) {
-        usleep(30000);
+        wait_blocked(me, me);
         kill(me, SIGUSR1);
         _exit(0);
     }
@@ -404,7 +404,7 @@ TEST(kill_minus_one_spares_the_sender)
         if (victim == 0)
             for (;;)
                 pause();
-        usleep(10000);
+        wait_blocked(victim, victim);
         kill(-1, SIGKILL);
         if (waitpid(victim, &status, 0) != victim || !WIFSIGNALED(status))
             _exit(8);

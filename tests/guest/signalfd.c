@@ -98,7 +98,7 @@ TEST(poll_and_epoll_see_it)
         kill(getppid(), SIGUSR1);
         _exit(0);
     }
-    CHECK_EQ(epoll_wait(ep, &ev, 1, 5000), 1);
+    CHECK_EQ(epoll_wait(ep, &ev, 1, 50000), 1);
     CHECK_EQ(poll(&p, 1, 0), 1);
     CHECK_EQ(read(fd, &si, sizeof(si)), sizeof(si));
     CHECK_EQ(si.ssi_pid, pid);
@@ -142,11 +142,11 @@ TEST(a_child_reads_its_own)
     pid = fork();
     if (pid == 0) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        if (poll(&p, 1, 5000) != 1)
+        if (poll(&p, 1, 50000) != 1)
             _exit(1);
         _exit(read(fd, &si, sizeof(si)) != sizeof(si) || si.ssi_pid != (uint32_t)getppid());
     }
-    usleep(30000);
+    wait_blocked(pid, pid);
     kill(pid, SIGUSR1);
     CHECK_EQ(waitpid(pid, &st, 0), pid);
     CHECK_EQ(st, 0);

@@ -72,7 +72,7 @@ TEST(msg_receiver_waits)
         struct text m;
         _exit(msgrcv(id, &m, 64, 7, 0) == 6 && strcmp(m.data, "hello") == 0 ? 0 : 1);
     }
-    usleep(30000);
+    wait_blocked(pid, pid);
     send(id, 6, "other");
     send(id, 7, "hello");
     CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -96,7 +96,7 @@ TEST(msg_sender_waits_for_room)
     pid = fork();
     if (pid == 0)
         _exit(msgsnd(id, &big, 8000, 0) ? errno : 0);
-    usleep(30000);
+    wait_blocked(pid, pid);
     CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
     CHECK_EQ(msgrcv(id, &big, 8000, 0, 0), 8000);
     CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -128,7 +128,8 @@ TEST(msg_waiting_ends_by_removal_or_signal)
         sigaction(SIGUSR1, &sa, NULL);
         _exit(msgrcv(id, &m, 64, 0, 0) == -1 && errno == EINTR ? 0 : 1);
     }
-    usleep(100000);
+    wait_blocked(pid, pid);
+    wait_blocked(pid2, pid2);
     kill(pid2, SIGUSR1);
     CHECK_EQ(waitpid(pid2, &status, 0), pid2);
     CHECK_EQ(status, 0);

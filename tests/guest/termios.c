@@ -163,7 +163,7 @@ TEST(input_mappings)
     pty_modes(p.slave, ECHO, 0, ICRNL, INLCR, 0, 0);
     pty_modes(p.slave, ICANON, 0, 0, 0, 0, 0);
     pty_send(p.master, "a\nb\r");
-    CHECK(pty_readable(p.slave, 1000));
+    CHECK(pty_readable(p.slave, 30000));
     CHECK_STR(pty_drain(p.slave), "a\rb\r");
     pty_modes(p.slave, 0, 0, INLCR, IGNCR, 0, 0);
     pty_send(p.master, "a\r\nb");
@@ -249,7 +249,7 @@ TEST(min_counts_for_poll)
     pty_send(p.master, "ab");
     CHECK(!pty_readable(p.slave, 50));
     pty_send(p.master, "c");
-    CHECK(pty_readable(p.slave, 1000));
+    CHECK(pty_readable(p.slave, 30000));
     pty_close(&p);
 }
 
@@ -262,7 +262,7 @@ TEST(leaving_canonical_mode_frees_the_partial_line)
     pty_modes(p.slave, ICANON, 0, 0, 0, 0, 0);
     CHECK_STR(pty_drain(p.slave), "partial");
     pty_send(p.master, "raw");
-    CHECK(pty_readable(p.slave, 1000));
+    CHECK(pty_readable(p.slave, 30000));
     pty_modes(p.slave, 0, ICANON, 0, 0, 0, 0);
     CHECK_STR(pty_drain(p.slave), "raw");
     pty_close(&p);
@@ -274,12 +274,12 @@ TEST(flushing)
     int n;
     pty_modes(p.slave, ECHO, 0, 0, 0, 0, 0);
     pty_send(p.master, "gone\n");
-    CHECK(pty_readable(p.slave, 1000));
+    CHECK(pty_readable(p.slave, 30000));
     CHECK_OK(tcflush(p.slave, TCIFLUSH));
     CHECK_OK(ioctl(p.slave, FIONREAD, &n));
     CHECK_EQ(n, 0);
     pty_send(p.master, "gone too\n");
-    CHECK(pty_readable(p.slave, 1000));
+    CHECK(pty_readable(p.slave, 30000));
     struct termios t;
     CHECK_OK(tcgetattr(p.slave, &t));
     CHECK_OK(tcsetattr(p.slave, TCSAFLUSH, &t));
@@ -293,21 +293,21 @@ TEST(control_s_stops_output_until_control_q)
     struct pty p = pty_open();
     pty_modes(p.slave, ECHO, 0, 0, 0, 0, 0);
     pty_send(p.master, "\023");
-    usleep(20000);
+    usleep(200000);
     CHECK_OK(fcntl(p.slave, F_SETFL, O_NONBLOCK));
     CHECK_ERR(write(p.slave, "x", 1), EAGAIN);
     CHECK(!pty_readable(p.master, 30));
     pty_send(p.master, "\021");
     struct pollfd pf = {.fd = p.slave, .events = POLLOUT};
-    CHECK_EQ(poll(&pf, 1, 1000), 1);
+    CHECK_EQ(poll(&pf, 1, 30000), 1);
     CHECK_EQ(write(p.slave, "y", 1), 1);
     CHECK_STR(pty_drain(p.master), "y");
     pty_modes(p.slave, 0, 0, 0, IXANY, 0, 0);
     pty_send(p.master, "\023");
-    usleep(20000);
+    usleep(200000);
     CHECK_ERR(write(p.slave, "x", 1), EAGAIN);
     pty_send(p.master, "a");
-    CHECK_EQ(poll(&pf, 1, 1000), 1);
+    CHECK_EQ(poll(&pf, 1, 30000), 1);
     pty_close(&p);
 }
 

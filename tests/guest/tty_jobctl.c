@@ -31,7 +31,7 @@ static void wait_for_text(int fd, const char *text)
 {
     char buf[256];
     size_t n = 0;
-    while (n < sizeof(buf) - 1 && pty_readable(fd, 5000)) {
+    while (n < sizeof(buf) - 1 && pty_readable(fd, 30000)) {
         ssize_t r = read(fd, buf + n, 1);
         CHECK(r == 1);
         n++;
@@ -145,7 +145,7 @@ static int wait_for_signals(struct pty *p)
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         got_signal = 0;
         write(p->slave, "R", 1);
-        for (int j = 0; j < 500 && !got_signal; j++)
+        for (int j = 0; j < 3000 && !got_signal; j++)
             usleep(10000);
         if (got_signal != wanted[i])
             return 10 + i;
@@ -194,6 +194,7 @@ TEST(an_interrupt_flushes_what_was_typed)
     struct pty p = pty_open();
     pid_t pid = spawn_session(&p, interrupted_read);
     wait_for_text(p.master, "R");
+    wait_blocked(pid, pid);
     pty_send(p.master, "lost\003");
     wait_for_text(p.master, "I");
     pty_send(p.master, "ok\n");
@@ -347,7 +348,7 @@ static int wait_for_hangup(struct pty *p)
     char c;
     sigaction(SIGHUP, &sa, NULL);
     write(p->slave, "R", 1);
-    for (int i = 0; i < 500 && got_signal != SIGHUP; i++)
+    for (int i = 0; i < 3000 && got_signal != SIGHUP; i++)
         usleep(10000);
     if (got_signal != SIGHUP)
         return 1;
@@ -377,7 +378,7 @@ static int leader_with_child(struct pty *p)
         struct sigaction sa = {.sa_handler = note};
         sigaction(SIGHUP, &sa, NULL);
         write(p->slave, "R", 1);
-        for (int i = 0; i < 500 && got_signal != SIGHUP; i++)
+        for (int i = 0; i < 3000 && got_signal != SIGHUP; i++)
             usleep(10000);
         write(p->slave, got_signal == SIGHUP ? "H" : "N", 1);
         _exit(0);

@@ -201,7 +201,7 @@ TEST(wait_is_interrupted_without_sa_restart)
     sigaction(SIGUSR1, &sa, &old);
     killer = fork();
     if (killer == 0) {
-        usleep(50000);
+        wait_blocked(getppid(), getppid());
         kill(getppid(), SIGUSR1);
         _exit(0);
     }
