@@ -118,48 +118,58 @@ static inline __attribute__((noreturn, format(printf, 3, 4))) void guest_test_fa
         return;                                         \
     } while (0)
 
+/* The state letter of a thread in /proc, 0 when there is none such. */
+static inline char thread_state(pid_t pid, pid_t tid)
+{
+    char path[64], stat[512], *paren = NULL;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid, tid);
+    f = fopen(path, "r");
+    if (!f)
+        return 0;
+    paren = fgets(stat, sizeof(stat), f) ? strrchr(stat, ')') : NULL;
+    fclose(f);
+    return paren ? paren[2] : 0;
+}
+
 /*
  * Waits until a thread sleeps in a system call: the calling process's if `pid` is 0. What it waits for must come before
  * anything else that it could sleep on.
  */
 static inline void wait_blocked(pid_t pid, pid_t tid)
 {
-    char path[64], stat[512], *state = NULL;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", pid ? pid : getpid(), tid);
     for (int i = 0; i < 30000; i++) {
-        f = fopen(path, "r");
-        if (f) {
-            state = fgets(stat, sizeof(stat), f) ? strrchr(stat, ')') : NULL;
-            fclose(f);
-            if (state && state[2] == 'S')
-                return;
-        }
+        if (thread_state(pid ? pid : getpid(), tid) == 'S')
+            return;
         usleep(1000);
     }
-    guest_test_fail(__FILE__, __LINE__, "%s: never asleep (%c)", path, state ? state[2] : '?');
+    guest_test_fail(__FILE__, __LINE__, "thread %d of %d is never asleep", tid, pid);
 }
 
 /* The same for `n` other threads of the calling process, which are all that it has. */
 static inline void wait_others_blocked(int n)
 {
-    for (int i = 0, seen = 0; i < 30000 && seen != n; i++) {
+    for (int i = 0; i < 30000; i++) {
         DIR *d = opendir("/proc/self/task");
         struct dirent *e;
+        int asleep = 0, awake = 0;
 
-        if (i > 0)
-            usleep(1000);
-        seen = 0;
         while (d && (e = readdir(d))) {
             if (e->d_name[0] == '.' || atoi(e->d_name) == gettid())
                 continue;
-            wait_blocked(0, atoi(e->d_name));
-            seen++;
+            if (thread_state(getpid(), atoi(e->d_name)) == 'S')
+                asleep++;
+            else
+                awake++;
         }
         if (d)
             closedir(d);
+        if (asleep == n && !awake)
+            return;
+        usleep(1000);
     }
+    guest_test_fail(__FILE__, __LINE__, "there are never %d other threads asleep", n);
 }
 
 static inline int guest_test_main(int argc, char **argv)
