@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -182,7 +183,7 @@ static void *dies_with_it(void *arg)
 {
     lock = gettid_u();
     atomic_store(&entered, 1);
-    usleep(100000);
+    wait_blocked(0, getpid());
     return NULL;
 }
 
@@ -193,7 +194,7 @@ TEST(futex_pi_owner_death_passes_it_on)
     entered = 0;
     pthread_create(&t, NULL, dies_with_it, NULL);
     while (!entered)
-        usleep(1000);
+        sched_yield(); /* not asleep */
     CHECK_OK(futex(&lock, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0));
     CHECK_EQ(lock & (FUTEX_TID_MASK | FUTEX_OWNER_DIED), gettid_u() | FUTEX_OWNER_DIED);
     pthread_join(t, NULL);
