@@ -30,7 +30,10 @@ static long do_ptrace(int request, pid_t tid, void *addr, void *data)
 
 pid_t ptrace_own_tracee(struct ptrace_as *as)
 {
-    return current && current->as == as ? atomic_load(&current->tid) : 0;
+    if (!current || current->as != as)
+        return 0;
+    current->there_known = false;
+    return atomic_load(&current->tid);
 }
 
 static int context_create(struct platform *p, struct platform_context **out)
@@ -130,6 +133,7 @@ static void drop_tracee(struct ptrace_context *ctx)
         while (waitpid(tid, NULL, __WALL) == tid)
             do_ptrace(PTRACE_CONT, tid, NULL, NULL);
     }
+    ctx->there_known = false;
     atomic_store(&ctx->tid, 0);
     ptrace_as_put(ctx->as);
     ctx->as = NULL;
@@ -323,10 +327,39 @@ static bool event_signal(struct ptrace_context *ctx, int signo, const struct gue
     return true;
 }
 
+static int read_regs(struct ptrace_context *ctx, pid_t tid, struct guest_regs *regs)
+{
+    if (do_ptrace(PTRACE_GETREGS, tid, NULL, &ctx->there))
+        return -ESRCH;
+    regs_from_user(&ctx->there, regs);
+    ctx->there_known = true;
+    return 0;
+}
+
+/* The kernel's internal results, which it would act on if a signal came while the number of a call is still in orig_rax. */
+static bool looks_like_restart(uint64_t rax)
+{
+    return rax >= (uint64_t)-516 && rax <= (uint64_t)-512;
+}
+
+/* After most calls there is just a result to write, which is a good deal cheaper than all registers. */
+static int write_regs(struct ptrace_context *ctx, pid_t tid, const struct guest_regs *regs)
+{
+    struct user_regs_struct u, *there = &ctx->there;
+    bool known = ctx->there_known;
+
+    regs_to_user(regs, &u);
+    ctx->there_known = false;
+    there->rax = u.rax;
+    there->orig_rax = u.orig_rax;
+    if (known && memcmp(&u, there, offsetof(struct user_regs_struct, ds)) == 0 && !looks_like_restart(u.rax))
+        return do_ptrace(PTRACE_POKEUSER, tid, (void *)offsetof(struct user_regs_struct, rax), (void *)u.rax) ? -ESRCH : 0;
+    return do_ptrace(PTRACE_SETREGS, tid, NULL, &u) ? -ESRCH : 0;
+}
+
 static int run(struct platform_context *base, struct platform_as *as, struct guest_regs *regs, struct platform_event *ev)
 {
     struct ptrace_context *ctx = to_ctx(base);
-    struct user_regs_struct u;
     int r = 0, status, signo;
     pid_t tid;
 
@@ -338,9 +371,9 @@ static int run(struct platform_context *base, struct platform_as *as, struct gue
     tid = atomic_load(&ctx->tid);
     if (ctx->fp_pending && (r = fp_flush(ctx)) < 0)
         return r;
-    regs_to_user(regs, &u);
-    if (do_ptrace(PTRACE_SETREGS, tid, NULL, &u))
-        return -ESRCH;
+    r = write_regs(ctx, tid, regs);
+    if (r)
+        return r;
     atomic_store(&ctx->in_guest, true);
     for (;;) {
         if (atomic_load(&ctx->interrupted)) {
@@ -353,16 +386,14 @@ static int run(struct platform_context *base, struct platform_as *as, struct gue
             goto out;
         }
         signo = WSTOPSIG(status);
-        if (do_ptrace(PTRACE_GETREGS, tid, NULL, &u)) {
-            r = -ESRCH;
+        r = read_regs(ctx, tid, regs);
+        if (r)
             goto out;
-        }
-        regs_from_user(&u, regs);
         if (status >> 16 || signo == PLATFORM_KICK_SIGNAL)
             continue;
         if (signo == (SIGTRAP | 0x80)) {
             ctx->fault_rip = 0;
-            event_syscall(tid, &u, regs, ev);
+            event_syscall(tid, &ctx->there, regs, ev);
             goto out;
         }
         if (event_signal(ctx, signo, regs, ev))

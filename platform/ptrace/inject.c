@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define YIELDS        1
 #define SEIZE_OPTIONS (PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE)
 
 uint64_t ptrace_code_addr(const struct ptrace_platform *p, const char *sym)
@@ -27,6 +28,14 @@ int ptrace_wait(pid_t tid)
 {
     int status;
 
+    for (int i = 0; i < YIELDS; i++) {
+        pid_t got;
+
+        sched_yield();
+        got = waitpid(tid, &status, __WALL | WNOHANG);
+        if (got == tid)
+            return status;
+    }
     while (waitpid(tid, &status, __WALL) < 0)
         if (errno != EINTR)
             return -errno;

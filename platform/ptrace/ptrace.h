@@ -49,8 +49,10 @@ struct ptrace_context {
     atomic_ullong cpu_time_before;  /* of former tracees */
     uint64_t fault_rip, fault_addr; /* of the last fault */
     unsigned int fault_repeats;
-    bool fp_pending;         /* fp_saved is newer than the tracee's state */
-    unsigned char *fp_saved; /* host_size bytes; allocated when first needed */
+    struct user_regs_struct there; /* the tracee's registers as last read */
+    bool there_known;              /* and not changed since */
+    bool fp_pending;               /* fp_saved is newer than the tracee's state */
+    unsigned char *fp_saved;       /* host_size bytes; allocated when first needed */
 };
 
 /* inject.c */
@@ -83,7 +85,7 @@ void ptrace_platform_destroy(struct platform *p);
 
 /* context.c */
 extern const struct platform_vtable ptrace_vtable;
-/* A stopped tracee that the calling thread owns in `as`, or 0. */
+/* A stopped tracee that the calling thread owns in `as`, or 0. Its registers may be changed. */
 pid_t ptrace_own_tracee(struct ptrace_as *as);
 
 #endif
