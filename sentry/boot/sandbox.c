@@ -11,6 +11,7 @@
 #include "platform/platform.h"
 #include "sentry/fs/fs.h"
 #include "sentry/fs/tty/tty.h"
+#include "sentry/host/filter.h"
 #include "sentry/kernel/boot.h"
 #include "vfs/cred.h"
 #include "vfs/epoll.h"
@@ -88,6 +89,13 @@ int sandbox_create(const struct container_spec *spec, struct sandbox **out, stru
         return r;
     *out = sb;
     return 0;
+}
+
+int sandbox_confine(struct sandbox *sb, struct error *e)
+{
+    int r = host_filter_install(platform_name(sb->platform), false);
+
+    return r < 0 ? error_set(e, -r, "the host does not allow seccomp filters") : 0;
 }
 
 int sandbox_check_init(struct sandbox *sb, struct error *e)

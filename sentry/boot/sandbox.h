@@ -32,6 +32,11 @@ struct sandbox_stdio {
 void sandbox_look_at_host(struct container_spec *spec);
 /* Builds everything but the init process. `spec` is read now and at start only; it must outlive sandbox_start(). */
 int must_check sandbox_create(const struct container_spec *spec, struct sandbox **out, struct error *e);
+/*
+ * The last of the sentry's isolation: from now on this process makes only the host system calls of sentry/host/filter_gen.c.
+ * The rest (namespaces, root, capabilities) is for whoever forks the sentry.
+ */
+int must_check sandbox_confine(struct sandbox *sb, struct error *e);
 /* Whether the init program exists and may be executed, as `create` must tell. 0 or -errno with *e. */
 int must_check sandbox_check_init(struct sandbox *sb, struct error *e);
 /* Starts init. */

@@ -184,6 +184,20 @@ static int serve_control(const struct start *st, struct sandbox *sb, struct erro
     return r < 0 ? error_set(e, -r, "control socket") : 0;
 }
 
+/* What was the command's. stderr stays, for the last words of a sentry in the foreground. */
+static void let_go(const struct start *st)
+{
+    for (int i = 0; i < (st->foreground ? 2 : 3); i++)
+        dup2(st->null_fd, i);
+    close(st->null_fd);
+    if (st->l->state) {
+        close(st->l->state->fd);
+        close(st->l->state->root_fd);
+    }
+    if (!st->foreground)
+        prctl(PR_SET_PDEATHSIG, 0);
+}
+
 static int build_sandbox(struct start *st, struct sandbox **sb, struct error *e)
 {
     const struct launch *l = st->l;
@@ -200,6 +214,9 @@ static int build_sandbox(struct start *st, struct sandbox **sb, struct error *e)
         return r;
     if ((r = signals_forward(*sb, l->state == NULL, e)) < 0)
         return r;
+    let_go(st);
+    if ((r = sandbox_confine(*sb, e)) < 0)
+        return r;
     return l->start ? sandbox_start(*sb, &st->io, e) : 0;
 }
 
@@ -212,18 +229,6 @@ static _Noreturn void sentry(struct start *st)
 
     close(st->report[0]);
     r = build_sandbox(st, &sb, &e);
-    if (r == 0) {
-        /* Nothing of the caller's is held open but stderr, for the last words of a sentry in the foreground. */
-        for (int i = 0; i < (st->foreground ? 2 : 3); i++)
-            dup2(st->null_fd, i);
-        close(st->null_fd);
-        if (st->l->state) {
-            close(st->l->state->fd);
-            close(st->l->state->root_fd);
-        }
-        if (!st->foreground)
-            prctl(PR_SET_PDEATHSIG, 0);
-    }
     send_report(st->report[1], r, &e);
     if (r < 0)
         _exit(1);
