@@ -10,7 +10,6 @@
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -24,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hostkernel/uapi/process_vm_exec.h"
 #include "sentry/host/filter.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -195,10 +195,10 @@ static const struct rule rules[] = {
     CALL1(ALWAYS, kill, IS(1, SIGKILL)),
     CALL(ALWAYS, wait4),
     CALL(ALWAYS, waitid),
-    CALL1(STUB, ioctl, IS(1, SECCOMP_IOCTL_NOTIF_RECV)),
-    CALL1(STUB, ioctl, IS(1, SECCOMP_IOCTL_NOTIF_SEND)),
-    CALL1(STUB, ioctl, IS(1, SECCOMP_IOW(4, uint64_t))), /* SECCOMP_IOCTL_NOTIF_SET_FLAGS */
     CALL(PTRACE, ptrace),
+    {KERNEL, __NR_pvm_create, 0, {{0}}},
+    {KERNEL, __NR_pvm_change, 0, {{0}}},
+    {KERNEL, __NR_process_vm_exec, 0, {{0}}},
 
     /* Time and chance. */
     CALL(ALWAYS, nanosleep),
