@@ -38,8 +38,8 @@ int host_filter_install(const char *platform, bool host_network)
 {
     struct sigaction sa = {.sa_sigaction = on_forbidden_call, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
     /*
-     * All threads at once. Without a defence against speculative store bypass, which some kernels force on whoever has a
-     * filter: code of guests never runs in this process.
+     * All threads at once. Without the defence against speculative store bypass that older kernels force on whoever has a
+     * filter: under them, guests' code runs in other processes.
      */
     unsigned int flags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     int self_fd = hostproc_self_fd();
