@@ -68,7 +68,7 @@ TEST(clock_errors)
 
 TEST(clock_cpu_time_counts_work)
 {
-    int64_t start = read_clock(CLOCK_THREAD_CPUTIME_ID), process = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+    int64_t process = read_clock(CLOCK_PROCESS_CPUTIME_ID), start = read_clock(CLOCK_THREAD_CPUTIME_ID);
     struct timespec nap = {0, 100000000}, wall0, wall1;
 
     clock_gettime(CLOCK_MONOTONIC, &wall0);

@@ -137,6 +137,20 @@ static double map_unmap(void)
     return start / 2;
 }
 
+static double as_create_destroy(void)
+{
+    double start = now_ns();
+    int n = 200;
+
+    for (int i = 0; i < n; i++) {
+        struct platform_as *as;
+
+        check_eq(platform_as_create(test_platform, NULL, NULL, NULL, &as), 0);
+        platform_as_destroy(as);
+    }
+    return (now_ns() - start) / n;
+}
+
 static double as_create_run_destroy(void)
 {
     struct guest g;
@@ -324,6 +338,7 @@ int main(int argc, char **argv)
         report("map or unmap of one page", map_unmap);
         report("fp_get and fp_set with a call", fp_get_and_set);
         report("context create, run, destroy", context_create_run_destroy);
+        report("address space create, destroy", as_create_destroy);
         report("address space create, 3 maps, run, destroy", as_create_run_destroy);
         report("ping-pong of two processes, round trip", ping_pong);
         report("8 threads of one process, per call", storm);
