@@ -158,10 +158,13 @@ static void op_to_call(const struct platform_op *op, struct mapper_op *call)
 int stub_as_apply(struct platform_as *base, const struct platform_op *ops, size_t n)
 {
     struct stub_as *as = container_of(base, struct stub_as, base);
+    struct stub_context *own = stub_own_context(as);
     struct mapper_op calls[OPS_MAX];
     int64_t last = 0;
     int r = 0;
 
+    if (own)
+        place_before_mapping(own);
     mutex_lock(&as->lock);
     while (n > 0) {
         size_t batch = n < OPS_MAX ? n : OPS_MAX;

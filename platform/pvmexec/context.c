@@ -14,6 +14,14 @@
 
 #define RFLAGS_TF 0x100ULL
 
+/* The context that this host thread ran last. */
+static _Thread_local struct stub_context *current;
+
+struct stub_context *stub_own_context(const struct stub_as *as)
+{
+    return current && current->thread && current->thread->as == as ? current : NULL;
+}
+
 static struct stub_context *to_ctx(struct platform_context *ctx)
 {
     return container_of(ctx, struct stub_context, base);
@@ -192,6 +200,8 @@ static void context_destroy(struct platform_context *base)
 
     place_release(ctx);
     drop_thread(ctx);
+    if (current == ctx)
+        current = NULL;
     free(ctx->fp_pending);
     free(ctx);
 }
@@ -279,6 +289,7 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
     struct stub_as *as = container_of(as_base, struct stub_as, base);
     int r;
 
+    current = ctx;
     if (unlikely(!ctx->thread || ctx->thread->as != as)) {
         r = enter_as(ctx, as);
         if (r)

@@ -8,9 +8,9 @@
  *   PLACE_FREE    wherever the scheduler puts them, asleep: as PLACE_SHARED if they happen to be on one CPU; tens of
  *                 microseconds if not, because a sleeping CPU has to be woken for each turn
  *
- * `load` counts who needs a CPU: one for each awake context, one more if it spins. A context spins while the load fits the
- * CPUs. It goes to PLACE_SHARED when it may not spin, when the guest computes for longer than spinning pays, or when it blocks
- * in the sentry so often that spinning never gets going; and comes back when calls come thick and fast again.
+ * `load` counts who needs a CPU: one for each awake context, one more if it spins. A context begins in PLACE_SHARED, spins when
+ * calls come thick and fast and the load fits the CPUs, and goes back when it may not spin any more, when the guest computes
+ * for longer than spinning pays, or when it blocks in the sentry so often that spinning never gets going.
  *
  * Contexts that block often are put on the CPU where another such one was active last: it is likely the one that wakes this one
  * up, and a wake-up on the same CPU costs next to nothing. If two of them turn out to be active at once for long, one moves.
@@ -139,6 +139,19 @@ void place_unpin_thread(struct place *s, struct stub_thread *t)
     t->pinned_cpu = -1;
 }
 
+/* Makes the stub thread run on another CPU than this one, where the scheduler would leave it behind a spinning owner. */
+static void send_away(struct stub_context *ctx)
+{
+    cpu_set_t mask = mask_of(place_of(ctx));
+    int here = sched_getcpu();
+
+    if (here < 0 || here >= PLACE_CPUS)
+        return;
+    CPU_CLR(here, &mask);
+    if (sched_setaffinity(ctx->thread->tid, sizeof(mask), &mask) == 0)
+        ctx->thread->pinned_cpu = PLACE_ELSEWHERE;
+}
+
 /* Pins both threads to `cpu`, unless they are there. */
 static bool pin_both(struct stub_context *ctx, int cpu)
 {
@@ -198,6 +211,19 @@ static void leave(struct stub_context *ctx)
     ctx->place = PLACE_FREE;
 }
 
+/* Shares the CPU that it is on, or a quieter one; if there is but one, then without a pin. */
+static void share_here(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+    int here;
+
+    if (atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2)
+        return;
+    here = ctx->pinned_cpu >= 0 ? ctx->pinned_cpu : sched_getcpu();
+    if (here >= 0 && here < PLACE_CPUS)
+        share(ctx, least_loaded(s, here));
+}
+
 static bool try_to_spin(struct stub_context *ctx)
 {
     struct place *s = place_of(ctx);
@@ -211,9 +237,26 @@ static bool try_to_spin(struct stub_context *ctx)
     }
     leave(ctx);
     unpin(ctx);
+    send_away(ctx);
     ctx->place = PLACE_SPIN;
     ctx->spell = 0;
     return true;
+}
+
+/*
+ * Changing the mappings of an address space interrupts every CPU that runs a thread of it, and a spinning stub thread runs all
+ * the time. So a context that does it often does not spin.
+ */
+void place_before_mapping(struct stub_context *ctx)
+{
+    unsigned int calls = ctx->calls_unmapped;
+
+    ctx->calls_unmapped = 0;
+    ctx->quick_calls = 0;
+    if (ctx->place != PLACE_SPIN || calls >= QUICK_CALLS)
+        return;
+    leave(ctx);
+    share_here(ctx);
 }
 
 /* Looks after a context that shares a CPU, once a call. */
@@ -272,12 +315,13 @@ bool place_before_turn(struct stub_context *ctx)
     if (ctx->place == PLACE_SHARED)
         mind_sharing(ctx, now);
     else if (ctx->place == PLACE_FREE)
-        try_to_spin(ctx);
+        share_here(ctx);
     else if (unlikely(atomic_load_explicit(s->crowded, memory_order_relaxed)))
         leave(ctx);
     else
         ctx->spell++;
     ctx->last_call = now;
+    ctx->calls_unmapped++;
     return ctx->place == PLACE_SPIN;
 }
 
@@ -324,7 +368,6 @@ void place_before_sleep(struct stub_context *ctx)
 {
     struct place *s = place_of(ctx);
     int64_t now = now_ns(CLOCK_MONOTONIC_COARSE);
-    int here;
 
     if (now > atomic_load_explicit(&s->next_look, memory_order_relaxed)) {
         atomic_store_explicit(&s->next_look, now + LOOK_AGAIN_NS, memory_order_relaxed);
@@ -341,9 +384,7 @@ void place_before_sleep(struct stub_context *ctx)
                             : ctx->quick_needed * 2 < QUICK_MAX ? ctx->quick_needed * 2
                                                                 : QUICK_MAX;
     leave(ctx);
-    here = ctx->pinned_cpu >= 0 ? ctx->pinned_cpu : sched_getcpu();
-    if (here >= 0 && here < PLACE_CPUS)
-        share(ctx, least_loaded(s, here));
+    share_here(ctx);
 }
 
 void place_long_sleep(struct stub_context *ctx)

@@ -80,7 +80,8 @@ int must_check zygote_take(struct stub_platform *p, struct stub_process *out);
 
 /* --- place.c: where threads run, and who may spin --- */
 
-#define PLACE_CPUS CPU_SETSIZE
+#define PLACE_CPUS      CPU_SETSIZE
+#define PLACE_ELSEWHERE PLACE_CPUS /* for a stub thread's pinned_cpu: not where its owner is */
 
 enum place_kind { PLACE_FREE, PLACE_SPIN, PLACE_SHARED };
 
@@ -210,6 +211,7 @@ struct stub_context {
     int pinned_cpu; /* of the owner; -1 if not pinned */
     unsigned int quick_calls, quick_needed, spell;
     unsigned int yield_hold, yield_penalty, yield_spell;
+    unsigned int calls_unmapped;                      /* since the owner last changed the mappings */
     uint64_t awake_since, last_call, contended_since; /* time-stamp counter */
     uint64_t burst; /* how long it is usually awake between two parks, in ticks; 0 if never parked */
     bool have_answers;
@@ -228,6 +230,8 @@ struct stub_context {
 };
 
 extern const struct platform_vtable stub_vtable;
+/* The context that this host thread ran last, if it is in `as`; NULL otherwise. */
+struct stub_context *stub_own_context(const struct stub_as *as);
 
 static inline struct place *place_of(const struct stub_context *ctx)
 {
@@ -245,6 +249,8 @@ void place_yielded(struct stub_context *ctx, bool turn_is_back);
 /* Before it sleeps until the turn comes back, and after doing so for very long. */
 void place_before_sleep(struct stub_context *ctx);
 void place_long_sleep(struct stub_context *ctx);
+/* The owner is about to change the address space that the context's thread is in. */
+void place_before_mapping(struct stub_context *ctx);
 /* The owner is about to block, or to give up the context's thread. */
 void place_park(struct stub_context *ctx);
 void place_release(struct stub_context *ctx);
