@@ -4,7 +4,10 @@
 
 #include "netstack/ip.h"
 
-int must_check icmp_create(struct netstack *s);
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+
+int must_check icmp_create(struct netstack *s) NETSTACK_LOCKED;
 void icmp_destroy(struct netstack *s);
 
 /* ndp.c: messages 133 to 137; data at the ICMPv6 header, checksum verified. Not consumed. */

@@ -18,6 +18,7 @@ struct ip_flow {
     int oif;           /* 0: any */
     be16 sport, dport; /* for rules and conntrack only */
     bool nonlocal_src; /* src need not be ours: IP_TRANSPARENT, IP_FREEBIND */
+    bool mc_local;     /* multicast: only to our own members (a TTL of 0) */
     bool mc_loop;      /* multicast: our own members get a copy */
     bool dontroute;    /* only to neighbours (SO_DONTROUTE, MSG_DONTROUTE) */
     bool dontfrag;     /* IPV6_DONTFRAG */
@@ -82,7 +83,6 @@ void icmp_send_port_unreach(struct netstack *s, struct pkt *p) NETSTACK_LOCKED;
 /* Is the transport checksum right? Sets PKT_CSUM_VERIFIED. Data begins at the transport header. */
 bool ip_csum_ok(struct pkt *p);
 /* The pseudo-header's sum of an outgoing packet, for a checksum field with PKT_CSUM_PARTIAL: csum_fold16() of it. */
-static inline uint32_t ip_flow_pseudo(const struct ip_flow *f, uint32_t len);
 
 /* eth input */
 void ipv4_input(struct nic *nic, struct pkt *p) NETSTACK_LOCKED;

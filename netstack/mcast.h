@@ -14,6 +14,7 @@ struct endpoint;
 /* An endpoint's membership in a group on an interface. mode: MCAST_EXCLUDE with no sources hears everybody. */
 struct mcast_member {
     struct list_head node;
+    struct list_head group_node; /* in mcast_group.members */
     struct in6_addr group;
     int ifindex;
     int mode; /* MCAST_EXCLUDE, MCAST_INCLUDE */
@@ -48,11 +49,11 @@ struct mcast_group {
     struct list_head node;
     struct nic *nic;
     struct in6_addr group;
-    unsigned int users;   /* memberships */
-    unsigned int exclude; /* of them in exclude mode */
-    int reports_left;     /* of a change */
-    bool leaving;         /* kept until the leave has been told */
-    int64_t report_at;    /* answer to a query; 0: none due */
+    struct list_head members; /* struct mcast_member */
+    unsigned int own;         /* memberships of the stack itself, which hear everybody */
+    int reports_left;         /* of a change */
+    int64_t change_at;        /* when the next of them is due */
+    int64_t report_at;        /* answer to a query; 0: none due */
 };
 
 /* The stack's own memberships (all-nodes, solicited-node...). */
@@ -61,8 +62,17 @@ void mcast_nic_leave(struct nic *nic, const struct in6_addr *group) NETSTACK_LOC
 struct mcast_group *mcast_nic_find(struct nic *nic, const struct in6_addr *group) NETSTACK_LOCKED;
 void mcast_nic_flush(struct nic *nic) NETSTACK_LOCKED;
 void mcast_nic_up(struct nic *nic, bool up) NETSTACK_LOCKED;
+/* Does anybody still want it? A group that nobody wants is kept until that has been told. */
+static inline bool mcast_group_used(const struct mcast_group *g)
+{
+    return g->own || !list_empty(&g->members);
+}
 /* The Ethernet address of a group. */
 void mcast_mac(const struct in6_addr *group, uint8_t *mac);
+
+/* mcast_report.c: sends what is due and arms the NIC's timer for the rest. */
+void mcast_work(struct nic *nic) NETSTACK_LOCKED;
+void mcast_timer(struct net_timer *t);
 
 void igmp_input(struct netstack *s, struct pkt *p) NETSTACK_LOCKED;
 void mld_input(struct netstack *s, struct pkt *p) NETSTACK_LOCKED; /* data at the ICMPv6 header; not consumed */

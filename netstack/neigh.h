@@ -23,7 +23,7 @@ struct neigh {
     struct pkt_queue queue; /* waiting for the address */
 };
 
-int must_check neigh_create_table(struct netstack *s);
+int must_check neigh_create_table(struct netstack *s) NETSTACK_LOCKED;
 void neigh_destroy_table(struct netstack *s);
 
 /* Sends an IP packet to the neighbour `addr` on `nic`: at once if its link address is known, else when it is. When it turns out

@@ -14,7 +14,7 @@
 struct mcast_group;
 
 #define NIC_MTU_MIN  68
-#define NIC_MTU_MAX  65535
+#define NIC_MTU_MAX  65536
 #define NIC_HDR_LEN  14
 #define NIC_MAX      256  /* per stack */
 #define NIC_ADDR_MAX 1024 /* per NIC */
@@ -99,7 +99,9 @@ struct nic {
     struct net_work flush; /* queued when something has been sent */
     struct net_timer rs_timer, ra_timer, mcast_timer;
     int rs_left;
-    struct in6_addr token; /* interface identifier for SLAAC */
+    int64_t mc_general_at[2]; /* answers to general queries, IGMP and MLD, are due; 0: none */
+    int64_t mc_old_until[2];  /* a querier of IGMPv2 (MLDv1) was heard: speak so */
+    struct in6_addr token;    /* interface identifier for SLAAC */
     struct rtnl_link_stats64 stats;
     void *driver; /* the driver's own */
 };

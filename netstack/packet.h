@@ -41,7 +41,8 @@ struct pkt *packet_recv(struct packet_ep *pe, bool peek) NETSTACK_LOCKED;
 /* PACKET_ADD_MEMBERSHIP, _DROP_: PACKET_MR_PROMISC, _ALLMULTI, _MULTICAST. */
 int must_check packet_membership(struct packet_ep *pe, bool add, const struct packet_mreq *mr) NETSTACK_LOCKED;
 
-/* From nic.c: a frame passes, with l2 set. */
+void packet_nic_gone(struct nic *nic) NETSTACK_LOCKED;
+/* From nic.c: a frame passes, with l2 set, data at its link header. Taps hear it too. */
 void packet_deliver(struct nic *nic, struct pkt *p, bool outgoing) NETSTACK_LOCKED;
 
 #endif

@@ -68,6 +68,17 @@ void pkt_free(struct pkt *p)
     free(p);
 }
 
+void pkt_forget(struct pkt *p)
+{
+    if (p->nfct)
+        nf_conn_put(p->nfct);
+    p->nfct = NULL;
+    p->nf_ctinfo = 0;
+    p->nf_skip = false;
+    p->mark = p->priority = 0;
+    p->tstamp = 0;
+}
+
 struct pkt *pkt_clone(struct pkt *p)
 {
     struct pkt *c = malloc(sizeof(*c));
@@ -382,7 +393,7 @@ bool pkt_csum_complete(struct pkt *p)
         return false;
     be16 sum = csum_finish(pkt_csum(p, start, p->len - start, 0));
     field = (be16 *)(p->buf->mem + p->csum_start + p->csum_off);
-    *field = sum;
+    *field = sum ? sum : 0xffff; /* the same in this arithmetic; and UDP's 0 means "none" */
     p->csum = PKT_CSUM_NONE;
     return true;
 }

@@ -123,6 +123,8 @@ struct pkt *pkt_alloc(size_t headroom, size_t size);
 /* One whose linear part is a copy of `len` bytes, with PKT_HEADROOM in front. */
 struct pkt *pkt_from(const void *data, size_t len);
 void pkt_free(struct pkt *p); /* NULL is fine */
+/* Drops marks, connection and times: what does not travel to another stack. */
+void pkt_forget(struct pkt *p);
 
 /* The same packet sharing all buffers; marks, offsets and information are copied, queues are not. */
 struct pkt *pkt_clone(struct pkt *p);

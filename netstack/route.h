@@ -108,7 +108,7 @@ int route_rule_for_each(struct netstack *s, int family, int (*fn)(const struct r
  * nothing new. */
 bool route_pmtu_update(struct netstack *s, const struct in6_addr *dst, uint32_t mtu) NETSTACK_LOCKED;
 
-int must_check fib_create(struct netstack *s);
+int must_check fib_create(struct netstack *s) NETSTACK_LOCKED;
 void fib_destroy(struct netstack *s);
 /* A path MTU that ICMP taught, or 0. */
 uint32_t route_pmtu(struct netstack *s, const struct in6_addr *dst) NETSTACK_LOCKED;

@@ -1,5 +1,11 @@
 #include "netstack/stack_internal.h"
 
+#include "netstack/icmp.h"
+#include "netstack/ip_frag.h"
+#include "netstack/neigh.h"
+#include "netstack/nic_internal.h"
+#include "netstack/udp.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -25,6 +31,44 @@ static const struct netstack_sysctl default_sysctl = {
     .udp_wmem_default = 212992,
 };
 
+/* What a stack is made of, in order. */
+static const struct part {
+    int (*create)(struct netstack *s);
+    void (*destroy)(struct netstack *s);
+} parts[] = {
+    {fib_create, fib_destroy},   {neigh_create_table, neigh_destroy_table},
+    {frag_create, frag_destroy}, {icmp_create, icmp_destroy},
+    {udp_create, udp_destroy},   {lo_create, NULL},
+};
+
+static void destroy_nics(struct netstack *s) EXCLUDES(netstack_held)
+{
+    netstack_lock(s);
+    while (!list_empty(&s->nics))
+        nic_destroy(list_last_entry(&s->nics, struct nic, node));
+    netstack_unlock(s);
+}
+
+static void destroy_parts(struct netstack *s, size_t n)
+{
+    destroy_nics(s);
+    pkt_queue_purge(&s->backlog);
+    while (n-- > 0)
+        if (parts[n].destroy)
+            parts[n].destroy(s);
+    mutex_fini(&s->lock);
+    free(s);
+}
+
+/* Locked, for the sake of those parts that register something; nobody else knows the stack yet. */
+static int create_part(struct netstack *s, size_t i) EXCLUDES(netstack_held)
+{
+    netstack_lock(s);
+    int r = parts[i].create(s);
+    netstack_unlock(s);
+    return r;
+}
+
 int netstack_create(const struct netstack_ops *ops, void *ctx, struct netstack **out)
 {
     struct netstack *s = calloc(1, sizeof(*s));
@@ -43,15 +87,20 @@ int netstack_create(const struct netstack_ops *ops, void *ctx, struct netstack *
     s->sysctl = default_sysctl;
     s->route_gen = 1;
     ops->random(ctx, s->hash_key, sizeof(s->hash_key));
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        int r = create_part(s, i);
+        if (r) {
+            destroy_parts(s, i);
+            return r;
+        }
+    }
     *out = s;
     return 0;
 }
 
 void netstack_destroy(struct netstack *s)
 {
-    pkt_queue_purge(&s->backlog);
-    mutex_fini(&s->lock);
-    free(s);
+    destroy_parts(s, ARRAY_SIZE(parts));
 }
 
 void netstack_lock(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
@@ -61,12 +110,17 @@ void netstack_lock(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
 
 static bool work_left(const struct netstack *s)
 {
-    return !list_empty(&s->work);
+    return !list_empty(&s->work) || s->backlog.n > 0;
 }
 
 static void do_work(struct netstack *s) NETSTACK_LOCKED
 {
     for (int budget = NETSTACK_BUDGET; budget > 0 && work_left(s); budget--) {
+        /* Packets first: what they cause to be sent goes out in the same flush. */
+        if (s->backlog.n > 0) {
+            lo_drain(s);
+            continue;
+        }
         struct net_work *w = list_first_entry(&s->work, struct net_work, node);
 
         list_del_init(&w->node);
@@ -86,7 +140,7 @@ void netstack_unlock(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
     mutex_unlock(&s->lock);
 }
 
-int64_t netstack_run_timers(struct netstack *s)
+int64_t netstack_run_timers(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
 {
     int64_t next;
 

@@ -144,7 +144,7 @@ struct netstack {
 
     struct netstack_sysctl sysctl;
     struct net_mib mib;
-    uint32_t ip_id;       /* next IPv4 identification of datagrams that may be fragmented */
+    uint16_t ip_ids[256]; /* next IPv4 identifications, by a hash of the addresses */
     uint64_t hash_key[2]; /* random, for hash tables and port choice */
 };
 

@@ -6,16 +6,16 @@
 
 struct udp_ep {
     struct endpoint ep;
-    struct list_head node;
     struct pkt_queue rq;                       /* received: data begins at the payload; p->ip and p->udp say the rest */
     uint32_t rcvbuf;                           /* limit of rq.memory */
-    atomic_size_t wmem;                        /* of packets under way, for SO_SNDBUF; loopback ones are */
     uint64_t drops;                            /* SO_RXQ_OVFL */
     uint16_t gso_size;                         /* UDP_SEGMENT; 0: off */
     bool gro;                                  /* UDP_GRO: packets with gso_size set may be received whole */
     bool no_check, no_check6_rx, no_check6_tx; /* SO_NO_CHECK, UDP_NO_CHECK6_* */
     bool rx_shutdown, tx_shutdown;
     uint16_t lite_send_cov, lite_recv_cov; /* UDPLITE_*_CSCOV; 0: all */
+    struct in6_addr bound_addr;            /* what bind() said: laddr when no longer connected */
+    bool port_auto;                        /* the port was not asked for: gone when no longer connected */
     uint64_t rx_packets, rx_bytes;
 };
 
@@ -55,7 +55,7 @@ struct pkt *udp_recv(struct udp_ep *u, bool peek) NETSTACK_LOCKED;
 /* The table of UDP or UDP-Lite, for listing. */
 struct port_table *udp_table(struct netstack *s, int proto);
 
-int must_check udp_create(struct netstack *s);
+int must_check udp_create(struct netstack *s) NETSTACK_LOCKED;
 void udp_destroy(struct netstack *s);
 
 #endif
