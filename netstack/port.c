@@ -364,6 +364,9 @@ static int score(const struct endpoint *ep, const struct in6_addr *laddr, be16 l
 {
     int points = 0;
 
+    /* A TCP port that is only bound must not hide a listener's. */
+    if (ep->proto == IPPROTO_TCP && !ep->listening)
+        return -1;
     if (ep->lport != lport || (ep->bound_if && ep->bound_if != ifindex))
         return -1;
     if (addr_is_any(&ep->laddr)) {

@@ -4,6 +4,7 @@
 #include "netstack/ip_frag.h"
 #include "netstack/neigh.h"
 #include "netstack/nic_internal.h"
+#include "netstack/tcp.h"
 #include "netstack/udp.h"
 
 #include <errno.h>
@@ -38,7 +39,8 @@ static const struct part {
 } parts[] = {
     {fib_create, fib_destroy},   {neigh_create_table, neigh_destroy_table},
     {frag_create, frag_destroy}, {icmp_create, icmp_destroy},
-    {udp_create, udp_destroy},   {lo_create, NULL},
+    {udp_create, udp_destroy},   {tcp_create_stack, tcp_destroy_stack},
+    {lo_create, NULL},
 };
 
 static void destroy_nics(struct netstack *s) EXCLUDES(netstack_held)

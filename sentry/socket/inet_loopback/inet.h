@@ -116,7 +116,7 @@ struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int 
 void inet_destroy(struct socket *s);
 ssize_t tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m);
 ssize_t tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m);
-uint32_t tcp_poll(struct socket *s);
+uint32_t lo_tcp_poll(struct socket *s);
 long tcp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
 void tcp_wmem_freed(struct socket *s);
 void tcp_cork_init(struct inet_sock *i);

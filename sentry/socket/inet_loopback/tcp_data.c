@@ -337,7 +337,7 @@ ssize_t tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
     return done ? done : r;
 }
 
-uint32_t tcp_poll(struct socket *s)
+uint32_t lo_tcp_poll(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
     unsigned int shut = atomic_load(&s->shutdown);
