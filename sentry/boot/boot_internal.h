@@ -13,6 +13,7 @@
 struct cred;
 struct fdtable;
 struct file;
+struct seccomp_filter;
 struct tty;
 
 struct sandbox {
@@ -24,7 +25,8 @@ struct sandbox {
     struct cred *root_cred; /* boot's own */
     struct fs_struct *fs;   /* of the container's root; processes get copies */
     struct vfs_caller caller;
-    struct tty *console; /* init's terminal */
+    struct tty *console;            /* init's terminal */
+    struct seccomp_filter *seccomp; /* of all processes that boot starts; NULL: none */
     bool started;
     void (*on_exit)(void *arg, int wstatus);
     void *on_exit_arg;
@@ -45,6 +47,9 @@ int must_check boot_spawn(struct sandbox *sb, const struct spec_process *spec, c
                           struct tty **console, struct error *e);
 /* Whether argv[0] of `spec` can be found and executed. */
 int must_check boot_check_exe(struct sandbox *sb, const struct spec_process *spec, struct error *e);
+
+/* home.c: "HOME=..." from the container's /etc/passwd, for an environment without one. NULL: out of memory. */
+char *boot_home(struct sandbox *sb, uid_t uid);
 
 /* host_limits.c */
 uint64_t boot_host_ram(void);

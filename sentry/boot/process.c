@@ -109,6 +109,19 @@ static const char *env_get(const char **envp, const char *name)
     return NULL;
 }
 
+/* Docker tells by runc's words, which begin with small letters, what status to exit with. */
+static int exec_error(struct error *e, int r, const char *name)
+{
+    char why[128];
+    const char *text = strerror_r(-r, why, sizeof(why));
+
+    if (r == -ENOENT && !strchr(name, '/'))
+        error_set(e, 0, "exec: \"%s\": executable file not found in $PATH", name);
+    else
+        error_set(e, 0, "exec: \"%s\": %c%s", name, text[0] | 0x20, text + 1);
+    return r;
+}
+
 static int check_one(struct sandbox *sb, const char *path)
 {
     struct path p = {0};
@@ -132,14 +145,30 @@ int boot_check_exe(struct sandbox *sb, const struct spec_process *spec, struct e
         /* Relative names count from cwd, which may not exist yet. */
         snprintf(path, sizeof(path), "%s%s%s", name[0] == '/' ? "" : spec->cwd, name[0] == '/' ? "" : "/", name);
         r = check_one(sb, path);
-        return r < 0 ? error_set(e, -r, "exec: \"%s\"", name) : 0;
+        return r < 0 ? exec_error(e, r, name) : 0;
     }
     for (dirs = dirs ? dirs : "/bin:/usr/bin"; r < 0 && dirs; dirs = strchr(dirs, ':') ? strchr(dirs, ':') + 1 : NULL) {
         int n = (int)strcspn(dirs, ":");
         snprintf(path, sizeof(path), "%.*s%s%s", n ? n : 1, n ? dirs : ".", "/", name);
         r = check_one(sb, path);
     }
-    return r < 0 ? error_set(e, 0, "exec: \"%s\": executable file not found in $PATH", name) : 0;
+    return r < 0 ? exec_error(e, r, name) : 0;
+}
+
+static const char **with_one_more(const char **list, const char *s)
+{
+    const char **out;
+    size_t n = 0;
+
+    while (list && list[n])
+        n++;
+    out = s ? calloc(n + 2, sizeof(*out)) : NULL;
+    if (!out)
+        return NULL;
+    if (n)
+        memcpy(out, list, n * sizeof(*out));
+    out[n] = s;
+    return out;
 }
 
 static void close_all(const struct sandbox_stdio *io)
@@ -185,15 +214,33 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
         .argv = spec->argv,
         .envp = spec->envp,
         .rlimits = limits,
+        .seccomp = sb->seccomp,
         .oom_score_adj = spec->oom_score_adj,
+        .nice = spec->nice,
+        .sched_policy = spec->sched_policy,
+        .sched_priority = spec->sched_priority,
+        .ioprio = spec->ioprio,
+        .personality = spec->personality,
         .killable_init = spec->killable_init,
         .exited = exited,
         .exited_arg = arg,
     };
+    const char **envp = NULL;
+    char *home = NULL;
     int r;
 
     *console = NULL;
     make_rlimits(spec, limits);
+    if (!env_get(spec->envp, "HOME")) {
+        home = boot_home(sb, spec->uid);
+        envp = with_one_more(spec->envp, home);
+        if (!envp) {
+            free(home);
+            close_all(io);
+            return error_set(e, ENOMEM, "process");
+        }
+        pp.envp = envp;
+    }
     pp.cred = make_cred(spec);
     pp.fs = fs_struct_dup(sb->fs);
     if (!pp.cred || !pp.fs) {
@@ -213,12 +260,11 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
     if (r < 0)
         goto fail;
     r = kernel_spawn(sb->k, &pp, pid);
+    free(envp);
+    free(home);
     if (r == 0)
         return 0;
-    if (r == -ENOENT && !strchr(spec->argv[0], '/'))
-        error_set(e, 0, "exec: \"%s\": executable file not found in $PATH", spec->argv[0]);
-    else
-        error_set(e, -r, "exec: \"%s\"", spec->argv[0]);
+    exec_error(e, r, spec->argv[0]);
     if (*console) {
         tty_host_restore(*console);
         tty_put(*console);
@@ -226,6 +272,8 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
     *console = NULL;
     return r;
 fail:
+    free(envp);
+    free(home);
     if (pp.cred)
         cred_put(pp.cred);
     if (pp.fs)

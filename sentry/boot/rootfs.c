@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/sysmacros.h>
 
 /* Flags of mount(2) that belong to the mount and not to the file system. */
 #define MOUNT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
@@ -104,7 +105,8 @@ static int make_super(struct sandbox *sb, const struct spec_mount *m, struct sup
     const struct fs_type *type;
 
     if (m->bind) {
-        struct hostfs_options ho = {.readonly = m->flags & MS_RDONLY};
+        /* Whoever gave it to us changes it meanwhile. */
+        struct hostfs_options ho = {.readonly = m->flags & MS_RDONLY, .shared = true};
         return hostfs_create(m->source_fd, &ho, out);
     }
     type = fs_type_find(m->type);
@@ -137,6 +139,46 @@ static int mount_one(struct sandbox *sb, const struct spec_mount *m, struct erro
     path_put(&at);
     super_put(super);
     return r < 0 ? error_set(e, -r, "mount %s on %s", m->type, m->destination) : 0;
+}
+
+/* Nodes of the spec; one of those that are there already is made anew, for its owner and mode. */
+static int make_device(struct sandbox *sb, const struct spec_device *d, struct error *e)
+{
+    const struct iattr attr = {.valid = ATTR_MODE | ATTR_UID | ATTR_GID, .mode = d->mode & 07777, .uid = d->uid, .gid = d->gid};
+    char parent[PATH_MAX];
+    struct path p = {0};
+    char *slash;
+    int r;
+
+    snprintf(parent, sizeof(parent), "%s", d->path);
+    slash = strrchr(parent, '/');
+    if (slash && slash != parent) {
+        *slash = '\0';
+        r = make_mountpoint(sb, parent, true);
+        if (r < 0)
+            return error_set(e, -r, "device %s", d->path);
+    }
+    r = vfs_mknod(&sb->caller, NULL, d->path, d->mode, makedev(d->major, d->minor));
+    if (r == -EEXIST)
+        r = 0;
+    if (r == 0)
+        r = vfs_lookup(&sb->caller, NULL, d->path, 0, 0, &p);
+    if (r == 0)
+        r = vfs_setattr(&sb->caller, &p, &attr);
+    path_put(&p);
+    return r < 0 ? error_set(e, -r, "device %s", d->path) : 0;
+}
+
+static int set_sysctls(struct sandbox *sb, struct error *e)
+{
+    const struct container_spec *s = sb->spec;
+
+    for (size_t i = 0; i < s->nr_sysctls; i++) {
+        int r = proc_sysctl_set(sb->k, &sb->caller, s->sysctls[i].name, s->sysctls[i].value);
+        if (r < 0)
+            return error_set(e, -r, "sysctl %s", s->sysctls[i].name);
+    }
+    return 0;
 }
 
 static bool has_mount(const struct container_spec *s, const char *destination)
@@ -216,6 +258,10 @@ int boot_rootfs(struct sandbox *sb, struct error *e)
         r = mount_one(sb, &dev, e);
     for (size_t i = 0; r == 0 && i < s->nr_mounts; i++)
         r = mount_one(sb, &s->mounts[i], e);
+    for (size_t i = 0; r == 0 && i < s->nr_devices; i++)
+        r = make_device(sb, &s->devices[i], e);
+    if (r == 0)
+        r = set_sysctls(sb, e);
     for (const char **p = s->masked_paths; r == 0 && p && *p; p++)
         r = mask_path(sb, *p, e);
     for (const char **p = s->readonly_paths; r == 0 && p && *p; p++)

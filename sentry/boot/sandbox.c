@@ -13,6 +13,7 @@
 #include "sentry/fs/tty/tty.h"
 #include "sentry/host/filter.h"
 #include "sentry/kernel/boot.h"
+#include "sentry/kernel/seccomp.h"
 #include "vfs/cred.h"
 #include "vfs/epoll.h"
 #include "vfs/pipe.h"
@@ -84,6 +85,11 @@ int sandbox_create(const struct container_spec *spec, struct sandbox **out, stru
     r = sentry_fs_init(sb->k);
     if (r < 0)
         return error_set(e, -r, "file systems");
+    if (spec->seccomp) {
+        r = seccomp_filter_create(spec->seccomp, spec->nr_seccomp, &sb->seccomp);
+        if (r < 0)
+            return error_set(e, -r, "seccomp filter");
+    }
     r = boot_rootfs(sb, e);
     if (r < 0)
         return r;

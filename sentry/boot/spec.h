@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct sock_filter;
+
 /* Capability sets as bit masks, as in struct cred. */
 struct spec_caps {
     uint64_t bounding, effective, inheritable, permitted, ambient;
@@ -35,12 +37,28 @@ struct spec_process {
     bool terminal;
     unsigned short rows, cols; /* of the terminal; 0: unknown */
     int oom_score_adj;
-    bool killable_init; /* see sentry/kernel/boot.h */
+    int nice, sched_policy, sched_priority; /* as for sched_setattr(2) */
+    int ioprio;                             /* as for ioprio_set(2); 0: none */
+    unsigned long personality;              /* as for personality(2) */
+    bool killable_init;                     /* see sentry/kernel/boot.h */
 };
 
 /* `count` ids from `inside` on, as the container knows them, are those from `outside` on for whoever starts it. */
 struct spec_idmap {
     uint32_t inside, outside, count;
+};
+
+/* A device node besides those that every container has. */
+struct spec_device {
+    const char *path;
+    uint32_t mode; /* type and permissions */
+    uint32_t major, minor;
+    uid_t uid;
+    gid_t gid;
+};
+
+struct spec_sysctl {
+    const char *name, *value;
 };
 
 /* One mount, in the order of the list. */
@@ -79,6 +97,12 @@ struct container_spec {
     const struct spec_idmap *uid_maps, *gid_maps; /* of the sentry's user namespace; none: as isolate.h says */
     size_t nr_uid_maps, nr_gid_maps;
     bool tsc_clock; /* see sentry/kernel/boot.h; by sandbox_look_at_host() */
+    const struct spec_device *devices;
+    size_t nr_devices;
+    const struct spec_sysctl *sysctls;
+    size_t nr_sysctls;
+    const struct sock_filter *seccomp; /* of all the container's processes; NULL: none */
+    size_t nr_seccomp;
     bool strace;
 };
 

@@ -225,6 +225,11 @@ int control_process_pack(const struct spec_process *p, RunscC__Process *out)
     out->rows = p->rows;
     out->cols = p->cols;
     out->oom_score_adj = p->oom_score_adj;
+    out->nice = p->nice;
+    out->sched_policy = p->sched_policy;
+    out->sched_priority = p->sched_priority;
+    out->ioprio = p->ioprio;
+    out->personality = p->personality;
     return 0;
 }
 
@@ -264,6 +269,11 @@ int control_process_unpack(const RunscC__Process *p, struct spec_process *out)
         .rows = (unsigned short)p->rows,
         .cols = (unsigned short)p->cols,
         .oom_score_adj = p->oom_score_adj,
+        .nice = p->nice,
+        .sched_policy = p->sched_policy,
+        .sched_priority = p->sched_priority,
+        .ioprio = p->ioprio,
+        .personality = p->personality,
     };
     if (!out->argv || !out->envp || !limits || p->n_argv == 0) {
         control_process_unpack_free(out);

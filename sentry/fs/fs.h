@@ -38,4 +38,7 @@ struct task *proc_file_task(const struct file *f);
 /* CLONE_NEW* of the namespace that a file opened from /proc/PID/ns stands for, for setns(2); 0: it is no such file. */
 int nsfs_file_type(const struct file *f);
 
+/* Sets "net.core.somaxconn" or the like, as a write to its file below /proc/sys would. -ENOENT: there is no such setting. */
+int must_check proc_sysctl_set(struct kernel *k, const struct vfs_caller *c, const char *name, const char *value);
+
 #endif

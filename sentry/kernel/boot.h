@@ -14,6 +14,7 @@ struct fdtable;
 struct file;
 struct fs_struct;
 struct platform;
+struct seccomp_filter;
 struct tty_jobctl;
 
 struct kernel_params {
@@ -42,7 +43,11 @@ struct process_params {
     struct fs_struct *fs;           /* consumed: root, cwd, umask, namespace */
     const struct rlimit64 *rlimits; /* KERNEL_NR_RLIMITS of them, or NULL for Linux's defaults */
     struct tty_jobctl *ctty;        /* becomes the controlling terminal (the process leads its session); NULL: none */
+    struct seccomp_filter *seccomp; /* borrowed; NULL: calls are not filtered */
     int oom_score_adj;
+    int nice, sched_policy, sched_priority; /* as sched_setattr(2) would set them */
+    int ioprio;                             /* IOPRIO_PRIO_VALUE; 0: none */
+    unsigned long personality;
     bool killable_init; /* pid 1 is not protected from signals that it does not handle: `do`, where it is no init */
     /*
      * The process is gone: its wait status. Called once, on its last thread, without locks. For pid 1 all other processes are

@@ -17,9 +17,13 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 
 #define MAX_INSNS_PER_CHAIN 32768 /* as Linux: (1 << 18) / sizeof(struct sock_filter) */
+
+enum { MAX_CACHED_CALLS = 512 };
 
 /* Calls of strict mode. */
 enum { NR_READ = 0, NR_WRITE = 1, NR_SIGRETURN = 15, NR_EXIT = 60 };
@@ -29,6 +33,8 @@ struct seccomp_filter {
     struct seccomp_filter *prev; /* older; referenced */
     unsigned int total;          /* instructions in the chain, with Linux's 4 of overhead each */
     unsigned int len;
+    /* Calls that the whole chain allows whatever their arguments: most of those that any real filter sees. */
+    uint64_t allowed[MAX_CACHED_CALLS / 64];
     struct sock_filter insns[];
 };
 
@@ -112,6 +118,78 @@ static bool program_is_valid(const struct sock_filter *insns, unsigned int len)
         if (!insn_is_valid(&insns[pc], pc, len))
             return false;
     return BPF_CLASS(insns[len - 1].code) == BPF_RET;
+}
+
+/* Whether the program answers ALLOW for a call of this number without a look at anything but the number, as Linux tells. */
+static bool allows_always(const struct sock_filter *insns, unsigned int len, uint32_t nr)
+{
+    uint32_t a = 0;
+
+    for (unsigned int pc = 0; pc < len; pc++) {
+        const struct sock_filter *f = &insns[pc];
+        bool jump;
+
+        switch (f->code) {
+        case BPF_LD | BPF_W | BPF_ABS:
+            if (f->k == offsetof(struct seccomp_data, nr))
+                a = nr;
+            else if (f->k == offsetof(struct seccomp_data, arch))
+                a = AUDIT_ARCH_X86_64;
+            else
+                return false;
+            continue;
+        case BPF_RET | BPF_K:
+            return f->k == SECCOMP_RET_ALLOW;
+        case BPF_ALU | BPF_AND | BPF_K:
+            a &= f->k;
+            continue;
+        case BPF_JMP | BPF_JA:
+            pc += f->k;
+            continue;
+        case BPF_JMP | BPF_JEQ | BPF_K:
+            jump = a == f->k;
+            break;
+        case BPF_JMP | BPF_JGE | BPF_K:
+            jump = a >= f->k;
+            break;
+        case BPF_JMP | BPF_JGT | BPF_K:
+            jump = a > f->k;
+            break;
+        case BPF_JMP | BPF_JSET | BPF_K:
+            jump = a & f->k;
+            break;
+        default:
+            return false;
+        }
+        pc += jump ? f->jt : f->jf;
+    }
+    return false;
+}
+
+static void fill_allowed(struct seccomp_filter *f, const struct seccomp_filter *prev)
+{
+    memset(f->allowed, 0, sizeof(f->allowed));
+    for (uint32_t nr = 0; nr < MAX_CACHED_CALLS; nr++)
+        if ((!prev || prev->allowed[nr / 64] >> nr % 64 & 1) && allows_always(f->insns, f->len, nr))
+            f->allowed[nr / 64] |= 1ULL << nr % 64;
+}
+
+static bool chain_allows(const struct seccomp_filter *f, int64_t nr)
+{
+    return f && nr >= 0 && nr < MAX_CACHED_CALLS && f->allowed[nr / 64] >> nr % 64 & 1;
+}
+
+bool seccomp_heeds_answers(const struct task *t)
+{
+    static const int answered[] = {SYS_getpid,  SYS_gettid,        SYS_getuid,       SYS_geteuid, SYS_getgid,
+                                   SYS_getegid, SYS_clock_gettime, SYS_gettimeofday, SYS_time,    SYS_getcpu};
+
+    if (t->seccomp_mode != SECCOMP_MODE_FILTER)
+        return t->seccomp_mode != 0;
+    for (size_t i = 0; i < ARRAY_SIZE(answered); i++)
+        if (!chain_allows(t->seccomp, answered[i]))
+            return true;
+    return false;
 }
 
 static uint32_t alu(uint16_t op, uint32_t a, uint32_t b)
@@ -261,6 +339,8 @@ bool seccomp_check(struct task *t, int64_t *result)
         task_request_exit(t, SIGKILL);
         return false;
     }
+    if (chain_allows(t->seccomp, t->orig_rax))
+        return true;
     v = run_chain(t);
     switch (v & SECCOMP_RET_ACTION_FULL) {
     case SECCOMP_RET_ALLOW:
@@ -293,6 +373,31 @@ int64_t seccomp_set_strict(struct task *t)
     t->seccomp_mode = SECCOMP_MODE_STRICT;
     task_set_answers(t);
     return 0;
+}
+
+int seccomp_filter_create(const struct sock_filter *insns, size_t len, struct seccomp_filter **out)
+{
+    struct seccomp_filter *f;
+
+    if (len == 0 || len > BPF_MAXINSNS || !program_is_valid(insns, (unsigned int)len))
+        return -EINVAL;
+    f = calloc(1, sizeof(*f) + len * sizeof(*insns));
+    if (!f)
+        return -ENOMEM;
+    ref_init(&f->ref);
+    f->len = (unsigned int)len;
+    f->total = f->len + 4;
+    memcpy(f->insns, insns, len * sizeof(*insns));
+    fill_allowed(f, NULL);
+    *out = f;
+    return 0;
+}
+
+void seccomp_adopt(struct task *t, struct seccomp_filter *f)
+{
+    ref_get(&f->ref);
+    t->seccomp = f;
+    t->seccomp_mode = SECCOMP_MODE_FILTER;
 }
 
 static int64_t fetch_filter(struct task *t, guest_addr at, struct seccomp_filter **out)
@@ -416,6 +521,7 @@ int64_t seccomp_set_filter(struct task *t, unsigned int flags, guest_addr prog)
             return flags & SECCOMP_FILTER_FLAG_TSYNC_ESRCH ? -ESRCH : r;
         }
     }
+    fill_allowed(f, t->seccomp);
     f->prev = t->seccomp; /* takes over the reference */
     t->seccomp = f;
     t->seccomp_mode = SECCOMP_MODE_FILTER;

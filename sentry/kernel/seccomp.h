@@ -6,9 +6,11 @@
 #include "lib/guest_addr.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct seccomp_filter;
+struct sock_filter;
 struct task;
 
 /*
@@ -24,5 +26,12 @@ void seccomp_take_sync(struct task *t);
 /* A clone has its parent's filters. */
 void seccomp_clone(struct task *child, const struct task *parent);
 void seccomp_filter_put(struct seccomp_filter *f);
+
+/* A filter from outside, for processes to begin with: checked as the guest's are (-EINVAL). One reference. */
+int must_check seccomp_filter_create(const struct sock_filter *insns, size_t len, struct seccomp_filter **out);
+/* For a task that has not run yet. */
+void seccomp_adopt(struct task *t, struct seccomp_filter *f);
+/* Whether calls that the platform answers by itself have to be brought here, because filters might not allow them. */
+bool seccomp_heeds_answers(const struct task *t);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/exec.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/task_internal.h"
 #include "sentry/mm/mm.h"
 #include "vfs/fs_struct.h"
@@ -166,6 +167,13 @@ static int make_process(struct kernel *k, const struct process_params *p, struct
     else
         default_rlimits(tg->rlimits);
     tg->oom_score_adj = p->oom_score_adj;
+    t->nice = p->nice;
+    t->sched_policy = p->sched_policy;
+    t->sched_priority = p->sched_priority;
+    t->ioprio = p->ioprio;
+    t->personality = p->personality;
+    if (p->seccomp)
+        seccomp_adopt(t, p->seccomp);
     tg->exited = p->exited;
     tg->exited_arg = p->exited_arg;
     for (unsigned int i = 0; i < k->nr_cpus && i < 1024; i++)

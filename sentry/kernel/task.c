@@ -150,7 +150,7 @@ void task_set_answers(struct task *t)
         .egid = t->cred->egid,
     };
 
-    platform_set_answers(t->ctx, t->seccomp_mode || t->ptrace.mode != PTRACE_RUN ? NULL : &answers);
+    platform_set_answers(t->ctx, seccomp_heeds_answers(t) || t->ptrace.mode != PTRACE_RUN ? NULL : &answers);
 }
 
 void task_commit_cred(struct task *t, struct cred *new_cred)

@@ -82,7 +82,8 @@ static int parse_linux(struct bundle *b, struct error *e)
         return r;
     if (propagation && propagation[0] && (r = parse_propagation(propagation, &b->spec.root_propagation, e)) < 0)
         return r;
-    return parse_resources(o, b, e);
+    r = parse_resources(o, b, e);
+    return r < 0 ? r : oci_parse_linux(b, o, e);
 }
 
 static int parse_hooks(struct bundle *b, struct error *e)

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/ioprio.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -188,6 +190,70 @@ static int parse_user(struct json_object *o, struct spec_process *p, struct erro
     return 0;
 }
 
+static int find_name(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (names[i] && strcmp(names[i], name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int parse_io_priority(struct json_object *o, struct spec_process *p, struct error *e)
+{
+    static const char *const classes[] = {"IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"};
+    struct json_object *io = NULL;
+    const char *name = NULL;
+    int64_t priority = 0;
+    int r = json_get_object(o, "process", "ioPriority", false, &io, e), class;
+
+    if (r < 0 || !io)
+        return r;
+    if ((r = json_get_string(io, "process.ioPriority", "class", true, &name, e)) < 0 ||
+        (r = json_get_int(io, "process.ioPriority", "priority", 0, 7, &priority, e)) < 0)
+        return r;
+    class = find_name(classes, ARRAY_SIZE(classes), name);
+    if (class < 1)
+        return error_set(e, 0, "process.ioPriority.class: \"%s\" is unknown", name);
+    p->ioprio = IOPRIO_PRIO_VALUE(class, (int)priority);
+    return 0;
+}
+
+static int parse_scheduler(struct json_object *o, struct spec_process *p, struct error *e)
+{
+    static const char *const policies[] = {
+        [SCHED_OTHER] = "SCHED_OTHER", [SCHED_FIFO] = "SCHED_FIFO", [SCHED_RR] = "SCHED_RR",
+        [SCHED_BATCH] = "SCHED_BATCH", [SCHED_IDLE] = "SCHED_IDLE",
+    };
+    struct json_object *sched = NULL;
+    const char *policy = NULL, **flags = NULL;
+    int64_t nice = 0, priority = 0;
+    int r = json_get_object(o, "process", "scheduler", false, &sched, e);
+    bool realtime;
+
+    if (r < 0 || !sched)
+        return r;
+    if ((r = json_get_string(sched, "process.scheduler", "policy", true, &policy, e)) < 0 ||
+        (r = json_get_int(sched, "process.scheduler", "nice", -20, 19, &nice, e)) < 0 ||
+        (r = json_get_int(sched, "process.scheduler", "priority", 0, 99, &priority, e)) < 0 ||
+        (r = json_get_strings(sched, "process.scheduler", "flags", false, &flags, e)) < 0)
+        return r;
+    p->sched_policy = find_name(policies, ARRAY_SIZE(policies), policy);
+    if (p->sched_policy < 0)
+        return error_set(e, 0, "process.scheduler.policy: \"%s\" is unknown or not supported", policy);
+    realtime = p->sched_policy == SCHED_FIFO || p->sched_policy == SCHED_RR;
+    if (realtime != (priority > 0))
+        return error_set(e, 0, "process.scheduler.priority: %s has %s", policy, realtime ? "one of 1 to 99" : "none");
+    for (const char **f = flags; f && *f; f++) {
+        if (strcmp(*f, "SCHED_FLAG_RESET_ON_FORK") != 0)
+            return error_set(e, ENOTSUP, "process.scheduler.flags: %s", *f);
+        p->sched_policy |= SCHED_RESET_ON_FORK;
+    }
+    free(flags);
+    p->nice = (int)nice;
+    p->sched_priority = (int)priority;
+    return 0;
+}
+
 int oci_parse_process(struct json_object *o, struct spec_process *p, struct error *e)
 {
     struct json_object *size = NULL;
@@ -218,7 +284,8 @@ int oci_parse_process(struct json_object *o, struct spec_process *p, struct erro
         if (!p->envp)
             return error_set(e, ENOMEM, "process.env");
     }
-    if ((r = parse_user(o, p, e)) < 0 || (r = parse_caps(o, &p->caps, e)) < 0)
+    if ((r = parse_user(o, p, e)) < 0 || (r = parse_caps(o, &p->caps, e)) < 0 || (r = parse_io_priority(o, p, e)) < 0 ||
+        (r = parse_scheduler(o, p, e)) < 0)
         return r;
     return parse_rlimits(o, p, e);
 }

@@ -1,8 +1,11 @@
 #include "sentry/fs/proc/sysctl.h"
 
+#include "sentry/fs/fs.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,3 +122,40 @@ const struct pseudo_desc proc_sys_rows[] = {
     PSEUDO_DIR("net", 0555, sysctl_net_rows), PSEUDO_DIR("user", 0555, user_rows),
     PSEUDO_DIR("vm", 0555, sysctl_vm_rows),   PSEUDO_END,
 };
+
+/* A row by its name, of which each dot or slash is a step down. */
+static const struct pseudo_desc *find_row(const char *name)
+{
+    const struct pseudo_desc *rows = proc_sys_rows, *d = NULL;
+
+    while (rows) {
+        size_t n = strcspn(name, "./");
+
+        for (d = rows; d->name; d++)
+            if (strlen(d->name) == n && memcmp(d->name, name, n) == 0)
+                break;
+        if (!d->name)
+            return NULL;
+        if (!name[n])
+            return d;
+        name += n + 1;
+        rows = d->children;
+    }
+    return NULL;
+}
+
+int proc_sysctl_set(struct kernel *k, const struct vfs_caller *c, const char *name, const char *value)
+{
+    const struct pseudo_node n = {.desc = find_row(name), .k = k};
+    char buf[4096];
+    ssize_t r;
+
+    if (!n.desc || S_ISDIR(n.desc->mode))
+        return -ENOENT;
+    if (snprintf(buf, sizeof(buf), "%s", value) >= (int)sizeof(buf))
+        return -EINVAL;
+    if (!n.desc->write)
+        return -EACCES;
+    r = n.desc->write(&n, c, buf, strlen(buf), 0);
+    return r < 0 ? (int)r : 0;
+}
