@@ -183,6 +183,7 @@ struct dentry {
     uint32_t hash;
     bool hashed;            /* findable; false after unlink */
     unsigned int nr_mounts; /* > 0: something is mounted here in some namespace */
+    atomic_uint checked;    /* for d_revalidate: when the filesystem last looked */
     struct dentry *hash_next;
     struct list_head child; /* in parent->children */
     struct list_head children;

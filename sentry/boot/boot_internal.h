@@ -22,8 +22,9 @@ struct sandbox {
     struct platform *platform;
     struct memfile *memfile;
     struct host_loop *loop;
-    struct cred *root_cred; /* boot's own */
-    struct fs_struct *fs;   /* of the container's root; processes get copies */
+    struct cred *root_cred;   /* boot's own */
+    struct super_block *root; /* the container's root if it is the host's tree itself; NULL: it is a layer above */
+    struct fs_struct *fs;     /* of the container's root; processes get copies */
     struct vfs_caller caller;
     struct tty *console;            /* init's terminal */
     struct seccomp_filter *seccomp; /* of all processes that boot starts; NULL: none */

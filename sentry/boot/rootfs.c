@@ -46,6 +46,8 @@ static int make_root(struct sandbox *sb, struct error *e)
     if (r < 0)
         return error_set(e, -r, "root file system %s", s->root_path);
     root = host;
+    if (s->root_kind == SPEC_ROOT_HOST)
+        sb->root = super_get(host);
     if (s->root_kind == SPEC_ROOT_OVERLAY) {
         r = make_overlay(sb, host, &root);
         super_put(host);

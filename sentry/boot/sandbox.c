@@ -16,6 +16,7 @@
 #include "sentry/kernel/seccomp.h"
 #include "vfs/cred.h"
 #include "vfs/epoll.h"
+#include "vfs/hostfs/hostfs.h"
 #include "vfs/pipe.h"
 
 #include <errno.h>
@@ -188,6 +189,13 @@ static void exec_exited(struct kernel *k, pid_t pid, int wstatus, void *arg)
     host_loop_post(x->sb->loop, &x->work);
 }
 
+/* Whoever sends us something may have put files into the container before, for the process to find. */
+static void expire_names(struct sandbox *sb)
+{
+    if (sb->root)
+        hostfs_expire(sb->root);
+}
+
 int sandbox_exec(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io, struct sandbox_process *p,
                  struct error *e)
 {
@@ -197,6 +205,7 @@ int sandbox_exec(struct sandbox *sb, const struct spec_process *spec, const stru
     if (!x)
         return error_set(e, ENOMEM, "exec");
     x->work.fn = exec_exit_on_loop;
+    expire_names(sb);
     x->sb = sb;
     x->p = p;
     r = boot_spawn(sb, spec, io, exec_exited, x, &p->pid, &p->console, e);
@@ -207,6 +216,7 @@ int sandbox_exec(struct sandbox *sb, const struct spec_process *spec, const stru
 
 int sandbox_kill(struct sandbox *sb, pid_t pid, int signo, bool all)
 {
+    expire_names(sb);
     return kernel_signal_external(sb->k, all ? -1 : pid ? pid : 1, signo);
 }
 

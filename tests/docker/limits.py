@@ -27,8 +27,8 @@ def test_cpus(d):
 
 
 def test_update(d):
-    sleeper(d, "c1", "-m", "100m", "--memory-swap", "-1")
-    d.docker("update", "-m", "150m", "--pids-limit", "50", "--cpus", "0.7", "c1")
+    sleeper(d, "c1", "-m", "100m")
+    d.docker("update", "-m", "150m", "--memory-swap", "300m", "--pids-limit", "50", "--cpus", "0.7", "c1")
     eq(d.out("exec", "c1", "sh", "-c", "head -1 /proc/meminfo").split()[1], str(150 << 10))
 
 

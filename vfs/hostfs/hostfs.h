@@ -6,7 +6,11 @@
 
 struct hostfs_options {
     bool readonly;
-    /* Others change the tree meanwhile: every use of a cached name asks the host again. Otherwise the tree is ours alone. */
+    /*
+     * Others change the tree meanwhile: every use of a cached name asks the host again. Otherwise the tree is ours, but for
+     * what somebody puts into it or takes out of it now and then (`docker cp`): which file a name stands for is asked again
+     * once hostfs_expire() was called, and every few seconds; what is known of a file stands.
+     */
     bool shared;
 };
 
@@ -15,5 +19,7 @@ struct hostfs_options {
  * locks itself in, as files are reopened through /proc/self/fd then. One reference.
  */
 int must_check hostfs_create(int root_fd, const struct hostfs_options *opt, struct super_block **out);
+/* Something from outside has come in: names may have changed on the host. */
+void hostfs_expire(struct super_block *sb);
 
 #endif

@@ -31,6 +31,7 @@ struct host_fd {
 
 struct hostfs_super {
     bool readonly, shared;
+    atomic_uint expired; /* hostfs_expire()s so far */
     int root_fd;
     struct mutex lock; /* guards everything below, and the fields of inodes marked so */
     struct list_head lru;

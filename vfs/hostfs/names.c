@@ -9,7 +9,23 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Which look is recent enough: changes with hostfs_expire(), and every 16 seconds. */
+static unsigned int period(struct super_block *sb)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return atomic_load_explicit(&hostfs_sb(sb)->expired, memory_order_relaxed) << 16 |
+           ((unsigned int)(now.tv_sec >> 4) & 0xffff);
+}
+
+void hostfs_expire(struct super_block *sb)
+{
+    atomic_fetch_add(&hostfs_sb(sb)->expired, 1);
+}
 
 static int hostfs_lookup(struct inode *dir, struct dentry *d)
 {
@@ -20,6 +36,7 @@ static int hostfs_lookup(struct inode *dir, struct dentry *d)
         return dir_fd;
     int err = hostfs_stat_at(dir_fd, d->name, &st);
     hostfs_put_fd(dir, HOST_FD_PATH);
+    atomic_store_explicit(&d->checked, period(dir->sb), memory_order_relaxed);
     if (err == -ENOENT)
         return 0;
     if (err == 0)
@@ -31,11 +48,18 @@ static int hostfs_lookup(struct inode *dir, struct dentry *d)
 
 int hostfs_revalidate(struct dentry *d)
 {
+    bool shared = hostfs_sb(d->sb)->shared;
+    unsigned int now = shared ? 0 : period(d->sb);
     struct statx st;
     char name[256];
-    struct dentry *parent = dentry_get_parent(d);
+    struct dentry *parent;
     struct inode *inode = dentry_inode(d);
     int valid = 1;
+
+    if (!shared && atomic_load_explicit(&d->checked, memory_order_relaxed) == now)
+        return 1;
+    atomic_store_explicit(&d->checked, now, memory_order_relaxed);
+    parent = dentry_get_parent(d);
 
     if (parent != d) {
         dentry_copy_name(d, name, sizeof(name));
@@ -47,7 +71,7 @@ int hostfs_revalidate(struct dentry *d)
             valid = err == -ENOENT;
         } else if (err < 0 || st.stx_ino != hostfs_i(inode)->host_ino || (st.stx_mode & S_IFMT) != (inode->mode & S_IFMT)) {
             valid = 0;
-        } else {
+        } else if (shared) {
             hostfs_apply_stat(inode, &st);
         }
     }

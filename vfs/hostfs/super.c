@@ -41,12 +41,6 @@ static int hostfs_sync(struct super_block *sb)
 
 static const struct super_ops hostfs_super_ops = {
     .evict_inode = hostfs_evict,
-    .statfs = hostfs_statfs,
-    .put_super = hostfs_put_super,
-    .sync_fs = hostfs_sync,
-};
-static const struct super_ops hostfs_shared_super_ops = {
-    .evict_inode = hostfs_evict,
     .d_revalidate = hostfs_revalidate,
     .statfs = hostfs_statfs,
     .put_super = hostfs_put_super,
@@ -123,8 +117,7 @@ int hostfs_create(int root_fd, const struct hostfs_options *opt, struct super_bl
     if (err == 0 && (!hs->hash || fstatfs(root_fd, &sfs) < 0))
         err = hs->hash ? -errno : -ENOMEM;
     if (err == 0)
-        err =
-            super_create("hostfs", opt->shared ? &hostfs_shared_super_ops : &hostfs_super_ops, (unsigned long)sfs.f_type, &sb);
+        err = super_create("hostfs", &hostfs_super_ops, (unsigned long)sfs.f_type, &sb);
     if (err < 0) {
         if (hs->root_fd >= 0)
             close(hs->root_fd);
@@ -133,7 +126,7 @@ int hostfs_create(int root_fd, const struct hostfs_options *opt, struct super_bl
         return err;
     }
     sb->priv = hs;
-    sb->flags = SB_NOATIME | SB_HOSTTIMES | (opt->readonly ? SB_RDONLY : 0) | (opt->shared ? SB_REVALIDATE : 0);
+    sb->flags = SB_NOATIME | SB_HOSTTIMES | SB_REVALIDATE | (opt->readonly ? SB_RDONLY : 0);
     umask(0); /* modes of new files are the guest's business alone */
     err = make_root(sb);
     if (err < 0) {
