@@ -191,8 +191,8 @@ def test_top_stats_wait_events_rename(d):
     assert len(d.out("top", "c1").splitlines()) > 1
     s = json.loads(d.out("stats", "--no-stream", "--format", "{{json .}}", "c1"))
     assert s["MemUsage"].split()[0] not in ("0B", "--") and s["PIDs"] != "0", s
-    waiter = subprocess.Popen(d.argv("wait", "c1"), stdout=subprocess.PIPE, text=True)
     d.docker("rename", "c1", "c2")
+    waiter = subprocess.Popen(d.argv("wait", "c2"), stdout=subprocess.PIPE, text=True)
     d.docker("exec", "c2", "touch", "/tmp/go")
     eq(waiter.communicate(timeout=30)[0], "11\n")
     events = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--format", "{{.Action}}").split("\n")

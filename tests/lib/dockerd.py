@@ -1,4 +1,5 @@
 """A dockerd and a containerd of a test's own: in network and mount namespaces of their own, with their data, sockets and cgroups apart from the host's."""
+import ctypes
 import json
 import os
 import shutil
@@ -28,6 +29,11 @@ exec "$@"
 """
 
 
+def die_with_parent():
+    """In a child: so that nothing goes on when the tests are killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class Daemon:
     def __init__(self, runtime, *options, default=True):
         """`runtime`: argv of the runtime, known to Docker as "test", and used if nothing else is said."""
@@ -47,7 +53,7 @@ class Daemon:
         try:
             # The namespaces live as long as this process, over restarts of the daemons.
             self.holder = subprocess.Popen(["unshare", "-m", "-n", "sh", "-c", SETUP, "sh", self.dir, "sh", "-c", "echo ready; exec sleep infinity"],
-                                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+                                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True, preexec_fn=die_with_parent)
             assert self.holder.stdout.readline() == b"ready\n", "no namespaces for dockerd"
             self.containerd = self.spawn("containerd", "--config", f"{self.dir}/containerd.toml")
             self.wait("containerd", lambda: os.path.exists(f"{self.dir}/containerd.sock"))
@@ -62,7 +68,7 @@ class Daemon:
 
     def spawn(self, *argv):
         with open(os.path.join(self.dir, argv[0] + ".log"), "ab") as log:
-            return subprocess.Popen(self.enter(*argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(self.enter(*argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent)
 
     def wait(self, what, ready, seconds=90):
         end = time.time() + seconds
