@@ -13,16 +13,14 @@
 struct arena_piece {
     struct arena_piece *next;
     uint64_t off;
+    bool warm; /* it has memory, all zero */
 };
+
+#define ARENA_WARM 16 /* pieces of a kind, at most */
 
 static uint64_t piece_size(enum arena_kind kind)
 {
     return kind == ARENA_PAGE ? 4096 : kind == ARENA_SLOT ? SLOT_SIZE : ARENA_FAMILY_SIZE;
-}
-
-static struct arena_piece **free_list(struct arena *a, enum arena_kind kind) REQUIRES(a->lock)
-{
-    return kind == ARENA_PAGE ? &a->free_pages : kind == ARENA_SLOT ? &a->free_slots : &a->free_families;
 }
 
 int arena_init(struct arena *a, int fd, uint64_t first)
@@ -40,8 +38,8 @@ int arena_init(struct arena *a, int fd, uint64_t first)
 
 void arena_fini(struct arena *a) NO_THREAD_SAFETY_ANALYSIS
 {
-    for (enum arena_kind kind = ARENA_PAGE; kind <= ARENA_FAMILY; kind++) {
-        struct arena_piece **list = free_list(a, kind);
+    for (enum arena_kind kind = ARENA_PAGE; kind < ARENA_KINDS; kind++) {
+        struct arena_piece **list = &a->free_pieces[kind];
 
         while (*list) {
             struct arena_piece *piece = *list;
@@ -59,11 +57,12 @@ int64_t arena_alloc(struct arena *a, enum arena_kind kind)
     int64_t off = -ENOMEM;
 
     mutex_lock(&a->lock);
-    list = free_list(a, kind);
+    list = &a->free_pieces[kind];
     piece = *list;
     if (piece) {
         *list = piece->next;
         off = (int64_t)piece->off;
+        a->nr_warm[kind] -= piece->warm;
         free(piece);
     } else if (a->next + piece_size(kind) <= ARENA_FILE_SIZE) {
         off = (int64_t)a->next;
@@ -73,18 +72,34 @@ int64_t arena_alloc(struct arena *a, enum arena_kind kind)
     return off;
 }
 
+/* Whether a piece is worth to be kept with its memory. Making and freeing that memory costs far more than clearing it. */
+static bool keep_warm(struct arena *a, enum arena_kind kind) REQUIRES(a->lock)
+{
+    if (kind == ARENA_FAMILY || a->nr_warm[kind] >= ARENA_WARM)
+        return false;
+    a->nr_warm[kind]++;
+    return true;
+}
+
 void arena_free(struct arena *a, enum arena_kind kind, uint64_t off)
 {
     struct arena_piece *piece = malloc(sizeof(*piece));
     struct arena_piece **list;
+    bool warm;
 
-    /* Gives the memory back, and leaves nothing of one guest for the next. */
-    fallocate(a->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)piece_size(kind));
+    mutex_lock(&a->lock);
+    warm = piece && keep_warm(a, kind);
+    mutex_unlock(&a->lock);
+    /* Leaves nothing of one guest for the next. */
+    if (warm)
+        memset(a->base + off, 0, piece_size(kind));
+    else
+        fallocate(a->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)piece_size(kind));
     if (!piece)
         return; /* file space is lost, memory is not */
-    piece->off = off;
+    *piece = (struct arena_piece){.off = off, .warm = warm};
     mutex_lock(&a->lock);
-    list = free_list(a, kind);
+    list = &a->free_pieces[kind];
     piece->next = *list;
     *list = piece;
     mutex_unlock(&a->lock);

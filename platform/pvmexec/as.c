@@ -155,30 +155,42 @@ static void op_to_call(const struct platform_op *op, struct mapper_op *call)
     }
 }
 
+/* One go of the mapper. An address space that has no thread yet will need one next, which is cheap to make on the way. */
+static int apply_batch(struct stub_as *as, const struct platform_op *ops, size_t n) REQUIRES(as->lock)
+{
+    struct mapper_op calls[OPS_MAX];
+    struct stub_thread *first = NULL;
+    size_t extra = 0;
+    int64_t last = 0;
+    int r;
+
+    for (size_t i = 0; i < n; i++)
+        op_to_call(&ops[i], &calls[i]);
+    if (list_empty(&as->threads) && n + STUB_BIRTH_OPS <= OPS_MAX)
+        extra = stub_thread_prepare(as, calls + n, &first);
+    r = mapper_run(as, calls, n + extra, &last);
+    if (r < 0)
+        return r;
+    if (first)
+        stub_thread_prepared(as, first, extra, r - (int)n, last);
+    if (r < (int)n)
+        return last < 0 ? (int)last : -EIO;
+    return 0;
+}
+
 int stub_as_apply(struct platform_as *base, const struct platform_op *ops, size_t n)
 {
     struct stub_as *as = container_of(base, struct stub_as, base);
     struct stub_context *own = stub_own_context(as);
-    struct mapper_op calls[OPS_MAX];
-    int64_t last = 0;
     int r = 0;
 
     if (own)
         place_before_mapping(own);
     mutex_lock(&as->lock);
-    while (n > 0) {
+    while (n > 0 && r == 0) {
         size_t batch = n < OPS_MAX ? n : OPS_MAX;
 
-        for (size_t i = 0; i < batch; i++)
-            op_to_call(&ops[i], &calls[i]);
-        r = mapper_run(as, calls, batch, &last);
-        if (r < 0)
-            break;
-        if ((size_t)r < batch) {
-            r = last < 0 ? (int)last : -EIO;
-            break;
-        }
-        r = 0;
+        r = apply_batch(as, ops, batch);
         ops += batch;
         n -= batch;
     }

@@ -67,8 +67,6 @@ static void drop_thread(struct stub_context *ctx)
     if (!ctx->thread)
         return;
     place_unpin_thread(place_of(ctx), ctx->thread);
-    if (!atomic_load(&ctx->thread->as->dead))
-        atomic_fetch_add(&ctx->cpu_time_before, thread_cpu_time(ctx));
     atomic_store(&ctx->clock_tid, 0);
     stub_thread_put(ctx->thread);
     ctx->thread = NULL;
@@ -177,6 +175,8 @@ static int enter_as(struct stub_context *ctx, struct stub_as *as)
         if (r)
             fp_init_state(&ctx->base.p->fp, ctx->fp_pending);
     }
+    if (ctx->thread && !atomic_load(&ctx->thread->as->dead))
+        atomic_fetch_add(&ctx->cpu_time_before, thread_cpu_time(ctx));
     drop_thread(ctx);
     r = stub_thread_get(as, &ctx->thread, &fresh_fp);
     if (r)

@@ -27,17 +27,16 @@
 
 /* --- arena.c: pieces of the one file that the sentry shares with all stubs --- */
 
+enum arena_kind { ARENA_PAGE, ARENA_SLOT, ARENA_FAMILY, ARENA_KINDS };
+
 struct arena {
     int fd;
     unsigned char *base; /* the file as the sentry sees it */
     struct mutex lock;
-    uint64_t next GUARDED_BY(lock);                     /* never used beyond here */
-    struct arena_piece *free_pages GUARDED_BY(lock);    /* one page each */
-    struct arena_piece *free_slots GUARDED_BY(lock);    /* SLOT_SIZE each */
-    struct arena_piece *free_families GUARDED_BY(lock); /* ARENA_FAMILY each */
+    uint64_t next GUARDED_BY(lock);                                /* never used beyond here */
+    struct arena_piece *free_pieces[ARENA_KINDS] GUARDED_BY(lock); /* a page, SLOT_SIZE or ARENA_FAMILY_SIZE each */
+    unsigned int nr_warm[ARENA_KINDS] GUARDED_BY(lock);            /* of those, how many have memory */
 };
-
-enum arena_kind { ARENA_PAGE, ARENA_SLOT, ARENA_FAMILY };
 
 int must_check arena_init(struct arena *a, int fd, uint64_t first);
 void arena_fini(struct arena *a);
@@ -167,6 +166,7 @@ struct stub_as;
 struct stub_thread {
     struct list_head node;      /* in stub_as.threads */
     bool owned;                 /* by a context; guarded by as->lock */
+    bool fresh;                 /* never was; guarded by as->lock */
     struct list_head idle_node; /* in stub_as.idle_threads, or unlinked */
     struct stub_as *as;
     pid_t tid;
@@ -181,6 +181,13 @@ struct stub_thread {
 
 /* A thread for a context, with the initial FP state of a program if `fresh_fp` comes back true. */
 int must_check stub_thread_get(struct stub_as *as, struct stub_thread **out, bool *fresh_fp);
+/*
+ * A thread ahead of need: fills in the operations that make it, for the caller to have them carried out last, and to tell how
+ * many were and what the last result was. 0: none can be made.
+ */
+#define STUB_BIRTH_OPS 5
+size_t stub_thread_prepare(struct stub_as *as, struct mapper_op *ops, struct stub_thread **out) REQUIRES(as->lock);
+void stub_thread_prepared(struct stub_as *as, struct stub_thread *t, size_t n, int done, int64_t last) REQUIRES(as->lock);
 /* Gives it back, for another context in the same address space. */
 void stub_thread_put(struct stub_thread *t);
 /* Frees what is left of a thread whose process is gone; under t->as->lock. */

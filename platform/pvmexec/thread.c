@@ -36,60 +36,26 @@ static void slot_init(struct stub_thread *t)
     atomic_store(slot_u32(t, SLOT_TURN), TURN_SENTRY);
 }
 
-/*
- * Maps the slot and starts the thread, in one go of the mapper. A forked process gets its family's memory on the way: it will
- * soon come to a rewritten site.
- */
-static int thread_start(struct stub_as *as, struct stub_thread *t) REQUIRES(as->lock)
-{
-    struct stub_platform *p = platform_of(as);
-    struct stub_family *f = atomic_load(&as->family);
-    bool map_family = f && !as->family_mapped && stub_family_used(f);
-    struct mapper_op ops[] = {
-        {0},
-        {0},
-        {SYS_mmap, {t->slot_va, SLOT_RO, PROT_READ, MAP_SHARED | MAP_FIXED, (uint64_t)p->arena.fd, t->slot_off}},
-        {SYS_mmap,
-         {t->slot_va + SLOT_RO, SLOT_SIZE - SLOT_RO, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, (uint64_t)p->arena.fd,
-          t->slot_off + SLOT_RO}},
-        {SYS_clone, {THREAD_CLONE_FLAGS, 0, 0, t->slot_va + SLOT_TID, 0, t->slot_va}},
-    };
-    int skip = map_family ? 0 : 2, n = (int)ARRAY_SIZE(ops) - skip, r;
-    int64_t last;
-
-    if (map_family)
-        stub_family_map_ops(f, ops);
-    r = mapper_run(as, ops + skip, (size_t)n, &last);
-    if (r < 0)
-        return r;
-    if (map_family && r >= 2)
-        as->family_mapped = true;
-    if (r < n)
-        return last < 0 ? (int)last : -EAGAIN;
-    t->tid = (pid_t)last;
-    t->pinned_cpu = as->mapper_cpu;
-    return 0;
-}
-
-static int thread_create(struct stub_as *as, struct stub_thread **out) REQUIRES(as->lock)
+static struct stub_thread *thread_alloc(struct stub_as *as, int *err) REQUIRES(as->lock)
 {
     struct stub_platform *p = platform_of(as);
     struct stub_thread *t;
     int64_t slot;
-    int r;
 
+    *err = -EAGAIN;
     if (STUB_SLOTS + (as->slots_used + 1) * SLOT_SIZE > STUB_SLOTS_END)
-        return -EAGAIN;
+        return NULL;
+    *err = -ENOMEM;
     t = calloc(1, sizeof(*t));
     if (!t)
-        return -ENOMEM;
+        return NULL;
     slot = arena_alloc(&p->arena, ARENA_SLOT);
     if (slot < 0) {
         free(t);
-        return (int)slot;
+        return NULL;
     }
     t->as = as;
-    t->pinned_cpu = -1;
+    t->fresh = true;
     t->slot_off = (uint64_t)slot;
     t->slot = arena_ptr(&p->arena, t->slot_off);
     t->slot_va = STUB_SLOTS + as->slots_used * SLOT_SIZE;
@@ -97,14 +63,71 @@ static int thread_create(struct stub_as *as, struct stub_thread **out) REQUIRES(
     slot_init(t);
     as->slots_used++;
     list_add(&t->node, &as->threads);
-    r = thread_start(as, t);
-    if (r) {
-        /* The slot may be mapped already: it is freed with the process. */
-        return r;
+    return t;
+}
+
+/*
+ * The operations that map the slot and start the thread. A forked process gets its family's memory on the way: it will soon
+ * come to a rewritten site.
+ */
+static size_t birth_ops(struct stub_as *as, const struct stub_thread *t, struct mapper_op ops[STUB_BIRTH_OPS])
+    REQUIRES(as->lock)
+{
+    const uint64_t fd = (uint64_t)platform_of(as)->arena.fd;
+    struct stub_family *f = atomic_load(&as->family);
+    size_t n = 0;
+
+    if (f && !as->family_mapped && stub_family_used(f)) {
+        stub_family_map_ops(f, ops);
+        n = 2;
     }
-    t->owned = true;
-    *out = t;
+    ops[n++] = (struct mapper_op){SYS_mmap, {t->slot_va, SLOT_RO, PROT_READ, MAP_SHARED | MAP_FIXED, fd, t->slot_off}};
+    ops[n++] = (struct mapper_op){
+        SYS_mmap,
+        {t->slot_va + SLOT_RO, SLOT_SIZE - SLOT_RO, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, t->slot_off + SLOT_RO}};
+    ops[n++] = (struct mapper_op){SYS_clone, {THREAD_CLONE_FLAGS, 0, 0, t->slot_va + SLOT_TID, 0, t->slot_va}};
+    return n;
+}
+
+/* Takes note of what the mapper did of them. A thread that was not started keeps its slot, which may be mapped, to the end. */
+static int born(struct stub_as *as, struct stub_thread *t, size_t n, int done, int64_t last) REQUIRES(as->lock)
+{
+    if (done >= 2 && n == STUB_BIRTH_OPS)
+        as->family_mapped = true;
+    if (done < (int)n)
+        return last < 0 ? (int)last : -EAGAIN;
+    t->tid = (pid_t)last;
+    t->pinned_cpu = as->mapper_cpu;
     return 0;
+}
+
+size_t stub_thread_prepare(struct stub_as *as, struct mapper_op *ops, struct stub_thread **out)
+{
+    int err;
+
+    *out = thread_alloc(as, &err);
+    return *out ? birth_ops(as, *out, ops) : 0;
+}
+
+void stub_thread_prepared(struct stub_as *as, struct stub_thread *t, size_t n, int done, int64_t last)
+{
+    if (born(as, t, n, done, last) == 0)
+        list_add(&t->idle_node, &as->idle_threads);
+}
+
+static int thread_create(struct stub_as *as, struct stub_thread **out) REQUIRES(as->lock)
+{
+    struct mapper_op ops[STUB_BIRTH_OPS];
+    int64_t last = 0;
+    size_t n;
+    int r;
+
+    *out = thread_alloc(as, &r);
+    if (!*out)
+        return r;
+    n = birth_ops(as, *out, ops);
+    r = mapper_run(as, ops, n, &last);
+    return r < 0 ? r : born(as, *out, n, r, last);
 }
 
 int stub_thread_get(struct stub_as *as, struct stub_thread **out, bool *fresh_fp)
@@ -112,19 +135,18 @@ int stub_thread_get(struct stub_as *as, struct stub_thread **out, bool *fresh_fp
     int r = 0;
 
     mutex_lock(&as->lock);
-    if (!list_empty(&as->idle_threads)) {
-        struct stub_thread *t = list_first_entry(&as->idle_threads, struct stub_thread, idle_node);
-
-        list_del_init(&t->idle_node);
-        t->owned = true;
-        *fresh_fp = false;
-        *out = t;
-    } else {
-        *fresh_fp = true;
+    if (list_empty(&as->idle_threads)) {
         r = thread_create(as, out);
+    } else {
+        *out = list_first_entry(&as->idle_threads, struct stub_thread, idle_node);
+        list_del_init(&(*out)->idle_node);
     }
-    if (r == 0)
+    if (r == 0) {
+        (*out)->owned = true;
+        *fresh_fp = (*out)->fresh;
+        (*out)->fresh = false;
         ref_get(&as->refs);
+    }
     mutex_unlock(&as->lock);
     return r;
 }

@@ -227,10 +227,9 @@ mapper_report_result:
 4:      movzbl  %r12b, %eax
         lea     5f(%rip), %rbp
         jmp     mapper_write
-5:      shr     $8, %r12
-        inc     %r14d
-        cmp     $4, %r14d
-        jne     4b
+5:      inc     %r14d
+        shr     $8, %r12d               /* what is not written is zero already */
+        jnz     4b
 mapper_report:
         lea     1(%r13), %eax
         mov     $(COMMANDS_REPORT - COMMANDS_RESULT), %r14d
