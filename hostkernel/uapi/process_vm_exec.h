@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * process_vm_exec(2), pvm_create(2), pvm_change(2): address spaces without tasks, and running the calling thread in another
- * address space. See process_vm_exec.2.
+ * process_vm_exec(2), pvm_create(2), pvm_change(2): address spaces without tasks,
+ * and running the calling thread in another address space.
  */
 #ifndef _UAPI_LINUX_PROCESS_VM_EXEC_H
 #define _UAPI_LINUX_PROCESS_VM_EXEC_H
@@ -17,17 +17,17 @@
 /* What happened to end a run: pvm_context.reason. */
 #define PVM_EXIT_SYSCALL	1	/* a system call instruction; abi says which */
 #define PVM_EXIT_FAULT		2	/* a page fault: signo, code, addr, error_code */
-#define PVM_EXIT_EXCEPTION	3	/* any other exception: signo, code, addr, trapno, error_code */
-#define PVM_EXIT_INTERRUPTED	4	/* a signal, the interrupt word, or other work of the caller's thread */
+#define PVM_EXIT_EXCEPTION	3	/* another exception: the same, and trapno */
+#define PVM_EXIT_INTERRUPTED	4	/* a signal, the interrupt word, other work of the caller */
 
 /* pvm_context.abi: the instruction that made PVM_EXIT_SYSCALL. */
 #define PVM_ABI_SYSCALL		0	/* SYSCALL in 64-bit mode */
 #define PVM_ABI_INT80		1	/* INT 0x80 */
-#define PVM_ABI_COMPAT		2	/* SYSENTER, or SYSCALL in 32-bit mode: ip is lost and reads as zero */
+#define PVM_ABI_COMPAT		2	/* SYSENTER, or SYSCALL in 32-bit mode: ip is lost, and 0 */
 
 /*
- * A thread of the target. All registers are read when a run begins and written when it ends, whatever ended it. The
- * first twenty are in the order of struct pt_regs.
+ * A thread of the target. All registers are read when a run begins and written
+ * when it ends, whatever ended it.
  */
 struct pvm_context {
 	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
@@ -36,14 +36,14 @@ struct pvm_context {
 	__u64 fs_base, gs_base;
 	__u16 cs, ss;		/* selectors; 0 means those of 64-bit user code */
 	__u32 pkru;
-	__u64 xsave;		/* address of the XSAVE area, aligned to 64; only for PVM_RUN_FPU_* */
+	__u64 xsave;		/* address of the XSAVE area, for PVM_RUN_FPU_*: aligned to 64 */
 	__u32 xsave_size;
-	__u32 interrupt;	/* in: not zero means return at once with PVM_EXIT_INTERRUPTED; never written */
+	__u32 interrupt;	/* not zero: do not begin to run; never written */
 
 	/* Written when the run ends. */
 	__u32 reason;		/* PVM_EXIT_* */
 	__u32 abi;		/* PVM_EXIT_SYSCALL: PVM_ABI_* */
-	__s32 signo, code;	/* PVM_EXIT_FAULT, _EXCEPTION: as siginfo would have si_signo, si_code and si_addr */
+	__s32 signo, code;	/* PVM_EXIT_FAULT, _EXCEPTION: si_signo, si_code and si_addr */
 	__u64 addr;
 	__u32 trapno;		/* the CPU's exception number and error code */
 	__u32 error_code;
@@ -54,8 +54,8 @@ struct pvm_context {
 #define PVM_CONTEXT_SIZE_VER0	224	/* sizeof the first published struct pvm_context */
 
 /* process_vm_exec() flags. */
-#define PVM_RUN_FPU_LOAD	0x1	/* begin by loading the extended state from the XSAVE area */
-#define PVM_RUN_FPU_SAVE	0x2	/* end by storing it there, and put the caller's into its initial state */
+#define PVM_RUN_FPU_LOAD	0x1	/* load the extended state from the XSAVE area before */
+#define PVM_RUN_FPU_SAVE	0x2	/* store it there after, and initialize the caller's */
 
 /* One change of an address space. */
 #define PVM_MAP			1
@@ -74,7 +74,7 @@ struct pvm_op {
 #define PVM_MAP_SHARED		0x1	/* of a file: as MAP_SHARED; otherwise as MAP_PRIVATE */
 #define PVM_MAP_ANONYMOUS	0x2	/* no file; fd and offset are not looked at */
 #define PVM_MAP_POPULATE	0x4	/* prefault, as MAP_POPULATE */
-#define PVM_MAP_NOREPLACE	0x8	/* -EEXIST when something is mapped there; otherwise that is replaced */
+#define PVM_MAP_NOREPLACE	0x8	/* fail rather than replace what is mapped there */
 #define PVM_MAP_NORESERVE	0x10	/* as MAP_NORESERVE */
 
 #endif /* _UAPI_LINUX_PROCESS_VM_EXEC_H */
