@@ -34,14 +34,31 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def busybox_tree(where):
+    """An image's root: busybox under the names of its applets, and the files that programs look for."""
+    for d in ("bin", "sbin", "etc", "root", "tmp", "var", "usr/bin", "proc", "dev", "sys"):
+        os.makedirs(os.path.join(where, d))
+    os.chmod(os.path.join(where, "tmp"), 0o1777)
+    os.chmod(where, 0o755)
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", os.path.join(where, "bin/busybox"))
+    for a in subprocess.run([os.path.join(where, "bin/busybox"), "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split():
+        if a != "busybox":
+            os.symlink("busybox", os.path.join(where, "bin", a))
+    with open(os.path.join(where, "etc/passwd"), "w") as f:
+        f.write("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n")
+    with open(os.path.join(where, "etc/group"), "w") as f:
+        f.write("root:x:0:\nuser:x:1000:\nextra:x:1001:user\n")
+
+
 class Daemon:
-    def __init__(self, runtime, *options, default=True):
+    def __init__(self, runtime, *options, default=True, containerd_only=False):
         """`runtime`: argv of the runtime, known to Docker as "test", and used if nothing else is said."""
         self.dir = tempfile.mkdtemp(prefix="runsc-c-docker-", dir="/var/tmp")
         os.chmod(self.dir, 0o711)
         self.cgroup = f"/runsc-c-docker-{os.getpid()}-{os.path.basename(self.dir)[-4:]}"
         self.socket = os.path.join(self.dir, "docker.sock")
         self.options = list(options)
+        self.containerd_only = containerd_only
         self.holder = self.containerd = self.dockerd = None
         with open(os.path.join(self.dir, "daemon.json"), "w") as f:
             json.dump({"runtimes": {"test": {"path": runtime[0], "runtimeArgs": runtime[1:]}}, **({"default-runtime": "test"} if default else {})}, f)
@@ -57,7 +74,8 @@ class Daemon:
             assert self.holder.stdout.readline() == b"ready\n", "no namespaces for dockerd"
             self.containerd = self.spawn("containerd", "--config", f"{self.dir}/containerd.toml")
             self.wait("containerd", lambda: os.path.exists(f"{self.dir}/containerd.sock"))
-            self.start()
+            if not self.containerd_only:
+                self.start()
             return self
         except BaseException:
             self.__exit__()

@@ -90,7 +90,11 @@ static int parse_hooks(struct bundle *b, struct error *e)
 {
     int r = json_get_object(b->doc, "", "hooks", false, &b->hooks_doc, e);
 
-    return r < 0 ? r : hooks_parse(b->hooks_doc, &b->hooks, e);
+    if (r < 0 || (r = hooks_parse(b->hooks_doc, &b->hooks, e)) < 0)
+        return r;
+    if (b->hooks.of[HOOK_START_CONTAINER].n)
+        return error_set(e, ENOTSUP, "hooks.startContainer");
+    return 0;
 }
 
 /* Of the container's caller; they are strings. Those of ours are flags, see annotations.c. */
