@@ -67,7 +67,7 @@ int must_check timeval_out(struct task *t, guest_addr a, int64_t ns);
  * Life of a process's timers, for fork, exec and exit.
  *
  * tgroup_timers_init(): a new process has none (fork does not inherit). tgroup_timers_exec(): POSIX timers go, itimers stay.
- * tgroup_timers_exit(): all go; called once when the last thread has exited, without locks.
+ * tgroup_timers_exit(): all go; called when the last thread has exited, without locks, and for what comes later with the group.
  */
 void tgroup_timers_init(struct tgroup *tg);
 void tgroup_timers_exec(struct tgroup *tg);

@@ -1,6 +1,7 @@
 /* Tasks and thread groups as objects: making, referencing, finding them, and what hangs off them. */
 #include "sentry/kernel/task.h"
 
+#include "sentry/kernel/clock.h"
 #include "sentry/kernel/rseq.h"
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/task_internal.h"
@@ -78,6 +79,7 @@ void tgroup_put(struct tgroup *tg)
     if (!tg || !ref_put(&tg->ref))
         return;
     signal_flush_pending(&tg->shared_pending, ~0ULL);
+    tgroup_timers_exit(tg); /* of one that was never started, or whose CPU limit was changed after its end */
     rseq_tgroup_free(tg);
     sighand_put(tg->sighand);
     pgrp_put(tg->pgrp);

@@ -1,6 +1,8 @@
 /* See safe_access.h: the signal handler. */
 #include "sentry/mm/safe_access.h"
 
+#include "lib/crash.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -16,6 +18,7 @@ static void on_fault(int signo, siginfo_t *info, void *ctx)
         *rip = (greg_t)(uintptr_t)safe_access_fault;
         return;
     }
+    crash_report(signo, info, ctx);
     signal(signo, SIG_DFL); /* it happens again, and kills us with the right core */
 }
 
