@@ -131,7 +131,7 @@ static void retransmit_timeout(struct tcp_sock *tp)
         return;
     MIB_INC(tp->st, TcpExtTCPTimeouts);
     if (tp->rto_first_at == 0)
-        tp->rto_first_at = head->sent_at;
+        tp->rto_first_at = tcp_now(tp);
     if (tp->snd_wnd == 0 && !tp->orphan && tp->state != TCPS_SYN_SENT && tp->state != TCPS_SYN_RECV) {
         /* The peer shrank its window to nothing behind our data: that is no loss, but it must answer now and then. */
         if (tcp_now(tp) - tp->rcv_activity_at > TCP_RTO_MAX_US * 1000) {
