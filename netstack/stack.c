@@ -108,6 +108,7 @@ void netstack_destroy(struct netstack *s)
 void netstack_lock(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
 {
     mutex_lock(&s->lock);
+    s->lock_time = 0;
 }
 
 static bool work_left(const struct netstack *s)

@@ -142,6 +142,8 @@ struct netstack {
     struct netfilter *nf;
     struct icmp_state *icmp;
 
+    int64_t lock_time; /* see netstack_time(); 0: not asked for yet */
+
     struct netstack_sysctl sysctl;
     struct net_mib mib;
     uint16_t ip_ids[256]; /* next IPv4 identifications, by a hash of the addresses */
@@ -163,6 +165,13 @@ int64_t netstack_run_timers(struct netstack *s) EXCLUDES(netstack_held);
 static inline int64_t netstack_now(struct netstack *s)
 {
     return s->ops->now(s->ctx);
+}
+/* The same, but asked for once per hold of the lock: reading the clock is not cheap, and TCP does for every segment. */
+static inline int64_t netstack_time(struct netstack *s) NETSTACK_LOCKED
+{
+    if (!s->lock_time)
+        s->lock_time = netstack_now(s);
+    return s->lock_time;
 }
 int64_t netstack_realtime(struct netstack *s);
 uint32_t netstack_random32(struct netstack *s);

@@ -232,6 +232,6 @@ void tcp_get_usage(struct netstack *s, struct tcp_usage *u) NETSTACK_LOCKED;
 
 int must_check tcp_create_stack(struct netstack *s) NETSTACK_LOCKED;
 /* Sockets that are still there are orphans and die silently. */
-void tcp_destroy_stack(struct netstack *s);
+void tcp_destroy_stack(struct netstack *s) NETSTACK_LOCKED;
 
 #endif

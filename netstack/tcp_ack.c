@@ -63,7 +63,7 @@ static void rate_sample(struct tcp_sock *tp, const struct tcp_sack_state *st)
 }
 
 /* Takes what lies below snd_una off the queue. Returns more ACK_ flags. */
-static unsigned int clean_queue(struct tcp_sock *tp, uint32_t prior_una, struct tcp_sack_state *st)
+static unsigned int clean_queue(struct tcp_sock *tp, uint32_t prior_una, struct tcp_sack_state *st) NETSTACK_LOCKED
 {
     unsigned int flag = 0;
     int64_t now = tcp_now(tp), first = 0, last = 0;
@@ -179,7 +179,7 @@ static bool cwnd_was_limit(const struct tcp_sock *tp)
     return tp->snd_cwnd < tp->snd_ssthresh && tp->snd_cwnd < 2 * tp->max_packets_out;
 }
 
-static void congestion(struct tcp_sock *tp, uint32_t delivered, uint32_t lost, unsigned int flag)
+static void congestion(struct tcp_sock *tp, uint32_t delivered, uint32_t lost, unsigned int flag) NETSTACK_LOCKED
 {
     if (tcp_in_reduction(tp)) {
         tcp_prr(tp, delivered, lost, flag);
@@ -191,7 +191,7 @@ static void congestion(struct tcp_sock *tp, uint32_t delivered, uint32_t lost, u
 }
 
 /* Nothing is in flight: the acknowledgement answered a probe, or told of a window. */
-static void ack_probe(struct tcp_sock *tp)
+static void ack_probe(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     const struct tcp_seg *seg = tcp_unsent_head(tp);
     if (!seg)

@@ -13,7 +13,7 @@ int tcp_take_error(struct tcp_sock *tp)
 
 /* ---- sending ---- */
 
-static ssize_t send_check(struct tcp_sock *tp)
+static ssize_t send_check(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (tp->state != TCPS_ESTABLISHED && tp->state != TCPS_CLOSE_WAIT) {
         if (tp->err)
@@ -46,7 +46,7 @@ ssize_t tcp_send_room(struct tcp_sock *tp)
 }
 
 /* After new data was queued. */
-static void queued(struct tcp_sock *tp, uint32_t from, int flags)
+static void queued(struct tcp_sock *tp, uint32_t from, int flags) NETSTACK_LOCKED
 {
     struct tcp_seg *tail = tcp_unsent_tail(tp);
     if (tail && tail->len) {
@@ -127,7 +127,7 @@ ssize_t tcp_send_bytes(struct tcp_sock *tp, const void *data, size_t len, int fl
 
 /* ---- receiving ---- */
 
-static ssize_t nothing_to_read(struct tcp_sock *tp)
+static ssize_t nothing_to_read(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (tp->fin_rcvd)
         return 0;
@@ -315,7 +315,7 @@ bool tcp_linger_pending(struct tcp_sock *tp)
     return tp->state == TCPS_FIN_WAIT1 || tp->state == TCPS_CLOSING || tp->state == TCPS_LAST_ACK;
 }
 
-static void close_orphan(struct tcp_sock *tp)
+static void close_orphan(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (tp->state == TCPS_FIN_WAIT2) {
         if (tp->linger2_s < 0) {

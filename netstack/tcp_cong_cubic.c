@@ -43,7 +43,7 @@ uint32_t tcp_cubic_window(int64_t t_ms, int64_t k_ms, uint32_t origin)
     return w < 2 ? 2 : w > 0x7fffffff ? 0x7fffffff : w;
 }
 
-static void begin_epoch(struct tcp_sock *tp, struct tcp_cubic *c)
+static void begin_epoch(struct tcp_sock *tp, struct tcp_cubic *c) NETSTACK_LOCKED
 {
     c->epoch_ns = tcp_now(tp);
     c->w_est = tp->snd_cwnd;
@@ -59,7 +59,7 @@ static void begin_epoch(struct tcp_sock *tp, struct tcp_cubic *c)
 }
 
 /* How many packets must be acknowledged for the window to grow by one. */
-static uint32_t growth_count(struct tcp_sock *tp, struct tcp_cubic *c, uint32_t acked)
+static uint32_t growth_count(struct tcp_sock *tp, struct tcp_cubic *c, uint32_t acked) NETSTACK_LOCKED
 {
     int64_t now = tcp_now(tp);
     c->ack_budget += acked;
@@ -121,7 +121,7 @@ static uint32_t cubic_ssthresh(struct tcp_sock *tp)
     return t < 2 ? 2 : t;
 }
 
-static void cubic_avoid(struct tcp_sock *tp, uint32_t acked)
+static void cubic_avoid(struct tcp_sock *tp, uint32_t acked) NETSTACK_LOCKED
 {
     struct tcp_cubic *c = &tp->cubic;
     if (tp->snd_cwnd < tp->snd_ssthresh) {

@@ -47,7 +47,7 @@ int tcp_bind(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, int sc
 }
 
 /* An address in TIME_WAIT that the new connection may take over, so that its sequence numbers go on behind the old ones'. */
-static void reuse_time_wait(struct tcp_sock *tp, uint32_t *isn)
+static void reuse_time_wait(struct tcp_sock *tp, uint32_t *isn) NETSTACK_LOCKED
 {
     struct endpoint *ep = port_lookup_connected(tp->ts->ports, &tp->ep.laddr, tp->ep.lport, &tp->ep.raddr, tp->ep.rport, NULL);
     struct tcp_tw *tw = (struct tcp_tw *)ep;
@@ -60,7 +60,7 @@ static void reuse_time_wait(struct tcp_sock *tp, uint32_t *isn)
     tcp_tw_kill(tw);
 }
 
-static int enter(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, uint32_t *isn)
+static int enter(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, uint32_t *isn) NETSTACK_LOCKED
 {
     struct endpoint *ep = &tp->ep;
     ep->raddr = *addr;
@@ -81,7 +81,7 @@ static int enter(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, ui
     return 0;
 }
 
-static int start(struct tcp_sock *tp, const struct in6_addr *addr, be16 port)
+static int start(struct tcp_sock *tp, const struct in6_addr *addr, be16 port) NETSTACK_LOCKED
 {
     struct in6_addr laddr = tp->ep.laddr;
     uint32_t isn = 0;

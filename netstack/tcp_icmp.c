@@ -21,7 +21,7 @@ static bool is_unreachable(const struct pkt *p, const struct icmp_error *e)
 }
 
 /* The path takes only smaller packets: what is in flight and too long is lost. */
-static void path_mtu_fell(struct tcp_sock *tp)
+static void path_mtu_fell(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     uint32_t before = tp->mss;
     tp->ep.flow.rt.nic = NULL;

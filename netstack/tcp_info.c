@@ -18,7 +18,7 @@ void tcp_chrono(struct tcp_sock *tp, enum tcp_chrono_kind kind)
     tp->chrono_since = now;
 }
 
-static uint64_t chrono_us(const struct tcp_sock *tp, enum tcp_chrono_kind kind)
+static uint64_t chrono_us(const struct tcp_sock *tp, enum tcp_chrono_kind kind) NETSTACK_LOCKED
 {
     int64_t ns = tp->chrono_total[kind];
     if (tp->chrono == kind && tp->chrono_since)
@@ -26,7 +26,7 @@ static uint64_t chrono_us(const struct tcp_sock *tp, enum tcp_chrono_kind kind)
     return ns / 1000;
 }
 
-static uint32_t ms_since(const struct tcp_sock *tp, int64_t t)
+static uint32_t ms_since(const struct tcp_sock *tp, int64_t t) NETSTACK_LOCKED
 {
     return t ? (tcp_now(tp) - t) / NET_MSEC : 0;
 }
@@ -116,7 +116,7 @@ void tcp_get_info(struct tcp_sock *tp, struct tcp_info_full *i)
     i->total_rto_time = tp->total_rto_time_us / 1000;
 }
 
-static int64_t left(const struct tcp_sock *tp, const struct net_timer *t)
+static int64_t left(const struct tcp_sock *tp, const struct net_timer *t) NETSTACK_LOCKED
 {
     int64_t ns = t->expires - tcp_now(tp);
     return ns > 0 ? ns : 0;
@@ -167,10 +167,10 @@ void tcp_entry_of(struct tcp_sock *tp, struct tcp_entry *e)
     }
 }
 
-static void req_entry(const struct tcp_req *req, struct tcp_entry *e)
+static void req_entry(const struct tcp_req *req, struct tcp_entry *e) NETSTACK_LOCKED
 {
     const struct tcp_sock *l = req->listener;
-    int64_t ns = req->timer.expires - netstack_now(l->st);
+    int64_t ns = req->timer.expires - netstack_time(l->st);
     *e = (struct tcp_entry){
         .family = l->ep.family,
         .state = TCPS_NEW_SYN_RECV,
@@ -187,9 +187,9 @@ static void req_entry(const struct tcp_req *req, struct tcp_entry *e)
     };
 }
 
-static void tw_entry(const struct tcp_tw *tw, struct tcp_entry *e)
+static void tw_entry(const struct tcp_tw *tw, struct tcp_entry *e) NETSTACK_LOCKED
 {
-    int64_t ns = tw->timer.expires - netstack_now(tw->ts->st);
+    int64_t ns = tw->timer.expires - netstack_time(tw->ts->st);
     *e = (struct tcp_entry){
         .family = tw->ep.family,
         .state = tw->substate,
@@ -205,7 +205,8 @@ static void tw_entry(const struct tcp_tw *tw, struct tcp_entry *e)
 }
 
 /* Sockets in the given state, or in any other but closed ones without a port. */
-static bool each_sock(struct tcp_stack *ts, bool listening, bool (*fn)(void *, const struct tcp_entry *), void *ctx)
+static bool each_sock(struct tcp_stack *ts, bool listening, bool (*fn)(void *, const struct tcp_entry *),
+                      void *ctx) NETSTACK_LOCKED
 {
     struct tcp_sock *tp;
     struct tcp_entry e;

@@ -8,7 +8,7 @@
 
 /* ---- checks ---- */
 
-static bool paws_reject(const struct tcp_sock *tp, const struct tcp_rx *rx)
+static bool paws_reject(const struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED
 {
     if (!tp->ts_ok || !rx->opt.has_ts || !tp->ts_recent_at)
         return false;
@@ -23,7 +23,7 @@ static bool paws_reject(const struct tcp_sock *tp, const struct tcp_rx *rx)
     return true;
 }
 
-static void update_ts_recent(struct tcp_sock *tp, const struct tcp_rx *rx, uint32_t limit)
+static void update_ts_recent(struct tcp_sock *tp, const struct tcp_rx *rx, uint32_t limit) NETSTACK_LOCKED
 {
     if (!tp->ts_ok || !rx->opt.has_ts || seq_after(rx->seq, limit))
         return;
@@ -34,7 +34,7 @@ static void update_ts_recent(struct tcp_sock *tp, const struct tcp_rx *rx, uint3
     }
 }
 
-static void send_dupack(struct tcp_sock *tp, const struct tcp_rx *rx)
+static void send_dupack(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED
 {
     if (rx->end_seq != rx->seq && seq_before(rx->seq, tp->rcv_nxt)) {
         MIB_INC(tp->st, TcpExtDelayedACKLost);
@@ -45,7 +45,7 @@ static void send_dupack(struct tcp_sock *tp, const struct tcp_rx *rx)
 }
 
 /* A valid RST. */
-static void reset_by_peer(struct tcp_sock *tp)
+static void reset_by_peer(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     int err = ECONNRESET;
     if (tp->state == TCPS_SYN_SENT)
@@ -72,7 +72,7 @@ static bool reset_acceptable(const struct tcp_sock *tp, const struct tcp_rx *rx)
 }
 
 /* False: the segment goes no further. */
-static bool validate(struct tcp_sock *tp, struct tcp_rx *rx)
+static bool validate(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     bool rst = rx->flags & TCP_RST;
     if (paws_reject(tp, rx) && !rst) {
@@ -118,7 +118,7 @@ static bool validate(struct tcp_sock *tp, struct tcp_rx *rx)
 /* ---- data ---- */
 
 /* The peer has closed its side. */
-static void received_fin(struct tcp_sock *tp)
+static void received_fin(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     tp->fin_rcvd = true;
     tp->ack_pending = true;
@@ -160,7 +160,7 @@ static void out_of_window(struct tcp_sock *tp)
 }
 
 /* Payload and FIN of a segment that has passed validate(). */
-static void queue_data(struct tcp_sock *tp, struct tcp_rx *rx)
+static void queue_data(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     if (rx->seq == rx->end_seq)
         return;
@@ -249,7 +249,7 @@ static void check_space(struct tcp_sock *tp)
     }
 }
 
-static void ack_check(struct tcp_sock *tp)
+static void ack_check(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (!tp->ack_pending && !tp->ack_now)
         return;
@@ -260,7 +260,7 @@ static void ack_check(struct tcp_sock *tp)
         tcp_delay_ack(tp);
 }
 
-static void after_segment(struct tcp_sock *tp)
+static void after_segment(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (tp->state == TCPS_CLOSE)
         return;
@@ -286,7 +286,7 @@ static void note_ecn(struct tcp_sock *tp, const struct tcp_rx *rx)
  * The common case, which needs few of the checks: next in order, no flags but ACK and PSH, an unchanged window, a newer time
  * stamp and nothing else in the options (header prediction). False: go the long way.
  */
-static bool predicted(struct tcp_sock *tp, struct tcp_rx *rx)
+static bool predicted(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     if ((rx->flags & ~TCP_PSH) != TCP_ACK || rx->seq != tp->rcv_nxt || seq_after(rx->ack, tp->snd_nxt) || tp->urg_data ||
         rx->opt.nr_sacks || !list_empty(&tp->ranges) || rx->ce)
@@ -327,7 +327,7 @@ static bool predicted(struct tcp_sock *tp, struct tcp_rx *rx)
 
 /* ---- the states ---- */
 
-static void rcv_established(struct tcp_sock *tp, struct tcp_rx *rx)
+static void rcv_established(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     tcp_rtt_rcv_by_ts(tp, rx);
     if (tp->state == TCPS_ESTABLISHED && predicted(tp, rx))
@@ -351,7 +351,7 @@ static void rcv_established(struct tcp_sock *tp, struct tcp_rx *rx)
 }
 
 /* The handshake is complete. */
-static void established(struct tcp_sock *tp, struct tcp_rx *rx)
+static void established(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     tcp_set_state(tp, TCPS_ESTABLISHED);
     tp->snd_wl1 = rx->seq;
@@ -372,7 +372,7 @@ static void established(struct tcp_sock *tp, struct tcp_rx *rx)
 }
 
 /* What the peer's SYN offers. */
-static void take_syn_options(struct tcp_sock *tp, const struct tcp_rx *rx)
+static void take_syn_options(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED
 {
     const struct tcp_sysctl *sc = &tp->ts->sysctl;
     const struct tcp_options *o = &rx->opt;
@@ -407,7 +407,7 @@ static void take_irs(struct tcp_sock *tp, const struct tcp_rx *rx)
 }
 
 /* True: an RST in answer is due. */
-static bool rcv_syn_sent(struct tcp_sock *tp, struct tcp_rx *rx)
+static bool rcv_syn_sent(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     if (rx->flags & TCP_ACK) {
         if (!seq_after(rx->ack, tp->snd_una) || seq_after(rx->ack, tp->snd_nxt))
@@ -470,7 +470,7 @@ static bool data_after_close(struct tcp_sock *tp, const struct tcp_rx *rx)
     return rx->end_seq != rx->seq && seq_after(rx->end_seq - ((rx->flags & TCP_FIN) ? 1 : 0), tp->rcv_nxt);
 }
 
-static bool syn_recv_acked(struct tcp_sock *tp, struct tcp_rx *rx)
+static bool syn_recv_acked(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     tp->snd_una = tp->snd_una == tp->iss ? tp->iss + 1 : tp->snd_una;
     established(tp, rx);
@@ -484,7 +484,7 @@ static bool syn_recv_acked(struct tcp_sock *tp, struct tcp_rx *rx)
 }
 
 /* FIN_WAIT1, CLOSING, LAST_ACK: our FIN was acknowledged. True: the connection is over. */
-static bool fin_acked(struct tcp_sock *tp, const struct tcp_rx *rx)
+static bool fin_acked(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED
 {
     switch (tp->state) {
     case TCPS_FIN_WAIT1:
@@ -528,7 +528,7 @@ static bool fin_acked(struct tcp_sock *tp, const struct tcp_rx *rx)
 }
 
 /* Every state but ESTABLISHED, SYN_SENT and LISTEN. True: answer with an RST. */
-static bool rcv_other(struct tcp_sock *tp, struct tcp_rx *rx)
+static bool rcv_other(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     if (!validate(tp, rx))
         return false;
@@ -629,7 +629,8 @@ static bool parse(struct netstack *st, struct pkt *p, struct tcp_header *h, stru
     return true;
 }
 
-static void input_to(struct netstack *st, struct endpoint *ep, struct pkt *p, const struct tcp_header *h, struct tcp_rx *rx)
+static void input_to(struct netstack *st, struct endpoint *ep, struct pkt *p, const struct tcp_header *h,
+                     struct tcp_rx *rx) NETSTACK_LOCKED
 {
     struct tcp_stack *ts = st->tcp;
     struct tcp_sock *tp = (struct tcp_sock *)ep;
@@ -666,7 +667,7 @@ static void input_to(struct netstack *st, struct endpoint *ep, struct pkt *p, co
     tcp_put(tp);
 }
 
-static void input(struct netstack *st, struct pkt *p)
+static void input(struct netstack *st, struct pkt *p) NETSTACK_LOCKED
 {
     struct tcp_stack *ts = st->tcp;
     struct tcp_header h;

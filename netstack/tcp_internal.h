@@ -359,65 +359,68 @@ struct tcp_tuple {
 };
 
 /* tcp_sock.c */
-int64_t tcp_now(const struct tcp_sock *tp);
-uint32_t tcp_ts_now(const struct tcp_sock *tp);
+int64_t tcp_now(const struct tcp_sock *tp) NETSTACK_LOCKED;
+uint32_t tcp_ts_now(const struct tcp_sock *tp) NETSTACK_LOCKED;
 bool tcp_in_pingpong(const struct tcp_sock *tp);
 void tcp_wake(struct tcp_sock *tp, uint32_t events);
 void tcp_get(struct tcp_sock *tp);
 void tcp_put(struct tcp_sock *tp);
-uint32_t tcp_new_isn(struct netstack *st, const struct tcp_tuple *t);
+uint32_t tcp_new_isn(struct netstack *st, const struct tcp_tuple *t) NETSTACK_LOCKED;
 uint32_t tcp_ts_offset(struct netstack *st, const struct in6_addr *laddr, const struct in6_addr *raddr);
 uint32_t tcp_route_advmss(const struct ip_flow *f, uint32_t user_mss);
 int must_check tcp_sock_alloc(struct netstack *st, int family, struct tcp_sock **out);
-void tcp_sock_discard(struct tcp_sock *tp);
+void tcp_sock_discard(struct tcp_sock *tp) NETSTACK_LOCKED;
 void tcp_reset_connection(struct tcp_sock *tp);
 void tcp_inherit(struct tcp_sock *tp, const struct tcp_sock *l);
 void tcp_set_state(struct tcp_sock *tp, int state);
-void tcp_release(struct tcp_sock *tp);
-void tcp_done(struct tcp_sock *tp);
+void tcp_release(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_done(struct tcp_sock *tp) NETSTACK_LOCKED;
 void tcp_orphan(struct tcp_sock *tp);
 void tcp_report_error(struct tcp_sock *tp, int err);
-void tcp_fail(struct tcp_sock *tp, int err);
-void tcp_abort_connection(struct tcp_sock *tp, int err);
+void tcp_fail(struct tcp_sock *tp, int err) NETSTACK_LOCKED;
+void tcp_abort_connection(struct tcp_sock *tp, int err) NETSTACK_LOCKED;
 
 /* tcp_connect.c */
-void tcp_make_flow(struct tcp_sock *tp);
+void tcp_make_flow(struct tcp_sock *tp) NETSTACK_LOCKED;
 
 /* tcp_listen.c */
-bool tcp_listen_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header *h, struct tcp_rx *rx, uint32_t isn);
-void tcp_listen_stop(struct tcp_sock *l);
-void tcp_drop_reqs(struct tcp_sock *tp);
-void tcp_req_icmp_error(struct tcp_stack *ts, struct pkt *p, be16 sport, be16 dport, uint32_t seq, const struct icmp_error *e);
+bool tcp_listen_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header *h, struct tcp_rx *rx,
+                      uint32_t isn) NETSTACK_LOCKED;
+void tcp_listen_stop(struct tcp_sock *l) NETSTACK_LOCKED;
+void tcp_drop_reqs(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_req_icmp_error(struct tcp_stack *ts, struct pkt *p, be16 sport, be16 dport, uint32_t seq,
+                        const struct icmp_error *e) NETSTACK_LOCKED;
 
 /* tcp_syncookie.c */
-uint32_t tcp_cookie_make(struct netstack *st, const struct tcp_tuple *t, uint32_t peer_isn, uint16_t *mss);
-uint16_t tcp_cookie_check(struct netstack *st, const struct tcp_tuple *t, uint32_t peer_isn, uint32_t cookie);
+uint32_t tcp_cookie_make(struct netstack *st, const struct tcp_tuple *t, uint32_t peer_isn, uint16_t *mss) NETSTACK_LOCKED;
+uint16_t tcp_cookie_check(struct netstack *st, const struct tcp_tuple *t, uint32_t peer_isn, uint32_t cookie) NETSTACK_LOCKED;
 uint32_t tcp_cookie_ts(uint32_t now, const struct tcp_req *req);
 bool tcp_cookie_ts_read(uint32_t tsecr, const struct tcp_sysctl *sc, struct tcp_req *req);
 
 /* tcp_input.c, tcp_urgent.c, tcp_icmp.c */
-bool tcp_rcv(struct tcp_sock *tp, struct tcp_rx *rx);
-void tcp_urgent_input(struct tcp_sock *tp, const struct tcp_rx *rx);
-void tcp_icmp_error(struct netstack *st, struct pkt *p, const struct icmp_error *e);
+bool tcp_rcv(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED;
+void tcp_urgent_input(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED;
+void tcp_icmp_error(struct netstack *st, struct pkt *p, const struct icmp_error *e) NETSTACK_LOCKED;
 
 /* tcp_ack.c */
-enum tcp_ack_result tcp_ack(struct tcp_sock *tp, struct tcp_rx *rx, unsigned int flag);
+enum tcp_ack_result tcp_ack(struct tcp_sock *tp, struct tcp_rx *rx, unsigned int flag) NETSTACK_LOCKED;
 void tcp_rate_delivered(struct tcp_sock *tp, const struct tcp_seg *seg, struct tcp_sack_state *st);
 
 /* tcp_sack.c */
-void tcp_sack_receive(struct tcp_sock *tp, const struct tcp_rx *rx, uint32_t prior_una, struct tcp_sack_state *st);
+void tcp_sack_receive(struct tcp_sock *tp, const struct tcp_rx *rx, uint32_t prior_una,
+                      struct tcp_sack_state *st) NETSTACK_LOCKED;
 void tcp_sack_clear(struct tcp_sock *tp);
 
 /* tcp_rack.c */
-void tcp_rack_advance(struct tcp_sock *tp, const struct tcp_seg *seg);
-bool tcp_rack_mark_lost(struct tcp_sock *tp);
-void tcp_rack_timeout(struct tcp_sock *tp);
+void tcp_rack_advance(struct tcp_sock *tp, const struct tcp_seg *seg) NETSTACK_LOCKED;
+bool tcp_rack_mark_lost(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_rack_timeout(struct tcp_sock *tp) NETSTACK_LOCKED;
 void tcp_rack_update_window(struct tcp_sock *tp, uint32_t prior_delivered);
 void tcp_mark_lost(struct tcp_sock *tp, struct tcp_seg *seg);
 void tcp_newreno_mark_lost(struct tcp_sock *tp, bool advanced);
-bool tcp_schedule_tlp(struct tcp_sock *tp);
-void tcp_tlp_timeout(struct tcp_sock *tp);
-void tcp_tlp_ack(struct tcp_sock *tp, uint32_t ack, unsigned int flag);
+bool tcp_schedule_tlp(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_tlp_timeout(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_tlp_ack(struct tcp_sock *tp, uint32_t ack, unsigned int flag) NETSTACK_LOCKED;
 
 /* tcp_recovery.c */
 uint32_t tcp_in_flight(const struct tcp_sock *tp);
@@ -425,21 +428,21 @@ bool tcp_in_reduction(const struct tcp_sock *tp);
 uint32_t tcp_current_ssthresh(const struct tcp_sock *tp);
 void tcp_init_reduction(struct tcp_sock *tp);
 void tcp_prr(struct tcp_sock *tp, uint32_t newly_delivered, uint32_t newly_lost, unsigned int flag);
-void tcp_end_reduction(struct tcp_sock *tp);
+void tcp_end_reduction(struct tcp_sock *tp) NETSTACK_LOCKED;
 void tcp_enter_cwr(struct tcp_sock *tp);
 void tcp_try_keep_open(struct tcp_sock *tp);
 void tcp_check_reordering(struct tcp_sock *tp, uint32_t low, bool ts);
 void tcp_reno_acked(struct tcp_sock *tp, uint32_t acked);
 void tcp_enter_recovery(struct tcp_sock *tp, bool ece);
-void tcp_enter_loss(struct tcp_sock *tp);
-enum tcp_rexmit tcp_recover(struct tcp_sock *tp, uint32_t num_dup, unsigned int *flag);
+void tcp_enter_loss(struct tcp_sock *tp) NETSTACK_LOCKED;
+enum tcp_rexmit tcp_recover(struct tcp_sock *tp, uint32_t num_dup, unsigned int *flag) NETSTACK_LOCKED;
 
 /* tcp_rtt.c */
 void tcp_rtt_sample(struct tcp_sock *tp, int64_t rtt_us);
 void tcp_rtt_set_rto(struct tcp_sock *tp);
-void tcp_rtt_min_sample(struct tcp_sock *tp, int64_t rtt_us);
-void tcp_rtt_rcv_by_ts(struct tcp_sock *tp, const struct tcp_rx *rx);
-void tcp_rtt_rcv_by_window(struct tcp_sock *tp);
+void tcp_rtt_min_sample(struct tcp_sock *tp, int64_t rtt_us) NETSTACK_LOCKED;
+void tcp_rtt_rcv_by_ts(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED;
+void tcp_rtt_rcv_by_window(struct tcp_sock *tp) NETSTACK_LOCKED;
 
 /* tcp_sndbuf.c */
 struct tcp_seg *tcp_seg_alloc(struct tcp_sock *tp);
@@ -479,65 +482,66 @@ uint32_t tcp_receive_window(const struct tcp_sock *tp);
 uint16_t tcp_select_window(struct tcp_sock *tp);
 void tcp_choose_window(const struct tcp_sock *tp, uint32_t mss, bool scale, uint32_t *wnd, uint8_t *wscale, uint32_t *clamp);
 void tcp_initial_window(struct tcp_sock *tp);
-void tcp_init_buffers(struct tcp_sock *tp);
-void tcp_data_received(struct tcp_sock *tp, const struct tcp_rx *rx);
+void tcp_init_buffers(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_data_received(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED;
 void tcp_rcvq_add(struct tcp_sock *tp, struct pkt *p);
 void tcp_rcvq_purge(struct tcp_sock *tp);
 bool tcp_rmem_make_room(struct tcp_sock *tp);
-void tcp_window_update(struct tcp_sock *tp, size_t copied);
-size_t tcp_rcvq_consume(struct tcp_sock *tp, size_t n);
+void tcp_window_update(struct tcp_sock *tp, size_t copied) NETSTACK_LOCKED;
+size_t tcp_rcvq_consume(struct tcp_sock *tp, size_t n) NETSTACK_LOCKED;
 int must_check tcp_rcvq_share(struct tcp_sock *tp, uint32_t seq, size_t len, struct pkt_queue *out);
 void tcp_rcvq_copy(const struct tcp_sock *tp, uint32_t seq, uint8_t *to, size_t len);
 bool tcp_stream_readable(const struct tcp_sock *tp);
 
 /* tcp_xmit.c */
-int tcp_emit(struct netstack *st, struct ip_flow *f, struct pkt *p, const struct tcp_out *o);
+int tcp_emit(struct netstack *st, struct ip_flow *f, struct pkt *p, const struct tcp_out *o) NETSTACK_LOCKED;
 size_t tcp_established_options_len(const struct tcp_sock *tp);
-int tcp_xmit_seg(struct tcp_sock *tp, struct tcp_seg *seg, bool retransmit);
-void tcp_send_ack(struct tcp_sock *tp);
-void tcp_send_window_probe(struct tcp_sock *tp, uint32_t seq);
-void tcp_send_active_reset(struct tcp_sock *tp);
-bool tcp_oow_limited(struct tcp_stack *ts, int64_t *last);
-void tcp_send_challenge_ack(struct tcp_sock *tp);
+int tcp_xmit_seg(struct tcp_sock *tp, struct tcp_seg *seg, bool retransmit) NETSTACK_LOCKED;
+void tcp_send_ack(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_send_window_probe(struct tcp_sock *tp, uint32_t seq) NETSTACK_LOCKED;
+void tcp_send_active_reset(struct tcp_sock *tp) NETSTACK_LOCKED;
+bool tcp_oow_limited(struct tcp_stack *ts, int64_t *last) NETSTACK_LOCKED;
+void tcp_send_challenge_ack(struct tcp_sock *tp) NETSTACK_LOCKED;
 void tcp_reply_flow(struct netstack *st, const struct pkt *p, be16 sport, be16 dport, struct ip_flow *f);
-void tcp_send_reset_for(struct netstack *st, struct pkt *p, const struct tcp_header *h, const struct tcp_rx *rx);
+void tcp_send_reset_for(struct netstack *st, struct pkt *p, const struct tcp_header *h,
+                        const struct tcp_rx *rx) NETSTACK_LOCKED;
 
 /* tcp_output.c */
 uint32_t tcp_mtu_to_mss(const struct tcp_sock *tp, uint32_t mtu);
 void tcp_sync_mss(struct tcp_sock *tp, uint32_t mtu);
 uint32_t tcp_cached_mss(const struct tcp_sock *tp);
-uint32_t tcp_current_mss(struct tcp_sock *tp);
+uint32_t tcp_current_mss(struct tcp_sock *tp) NETSTACK_LOCKED;
 uint32_t tcp_size_goal(struct tcp_sock *tp, uint32_t mss);
 uint32_t tcp_wnd_end(const struct tcp_sock *tp);
-void tcp_push(struct tcp_sock *tp, enum tcp_push push);
-int must_check tcp_retransmit_seg(struct tcp_sock *tp, struct tcp_seg *seg);
-void tcp_retransmit_lost(struct tcp_sock *tp);
-void tcp_send_fin(struct tcp_sock *tp);
-int must_check tcp_probe_window(struct tcp_sock *tp);
+void tcp_push(struct tcp_sock *tp, enum tcp_push push) NETSTACK_LOCKED;
+int must_check tcp_retransmit_seg(struct tcp_sock *tp, struct tcp_seg *seg) NETSTACK_LOCKED;
+void tcp_retransmit_lost(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_send_fin(struct tcp_sock *tp) NETSTACK_LOCKED;
+int must_check tcp_probe_window(struct tcp_sock *tp) NETSTACK_LOCKED;
 
 /* tcp_timer.c */
 void tcp_init_timers(struct tcp_sock *tp);
-void tcp_cancel_timers(struct tcp_sock *tp);
-void tcp_arm(struct tcp_sock *tp, enum tcp_pending_timer what, int64_t ns);
-void tcp_disarm(struct tcp_sock *tp);
-int64_t tcp_rto_left_us(const struct tcp_sock *tp);
-void tcp_rearm_rto(struct tcp_sock *tp);
+void tcp_cancel_timers(struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_arm(struct tcp_sock *tp, enum tcp_pending_timer what, int64_t ns) NETSTACK_LOCKED;
+void tcp_disarm(struct tcp_sock *tp) NETSTACK_LOCKED;
+int64_t tcp_rto_left_us(const struct tcp_sock *tp) NETSTACK_LOCKED;
+void tcp_rearm_rto(struct tcp_sock *tp) NETSTACK_LOCKED;
 int64_t tcp_probe_interval(const struct tcp_sock *tp);
-bool tcp_out_of_resources(struct tcp_sock *tp, bool reset);
-void tcp_rto_recovered(struct tcp_sock *tp);
+bool tcp_out_of_resources(struct tcp_sock *tp, bool reset) NETSTACK_LOCKED;
+void tcp_rto_recovered(struct tcp_sock *tp) NETSTACK_LOCKED;
 void tcp_quickack(struct tcp_sock *tp, uint32_t max);
 void tcp_enter_quickack(struct tcp_sock *tp, uint32_t max);
-void tcp_delay_ack(struct tcp_sock *tp);
+void tcp_delay_ack(struct tcp_sock *tp) NETSTACK_LOCKED;
 int64_t tcp_fin_wait2_ns(const struct tcp_sock *tp);
-void tcp_keepalive_set(struct tcp_sock *tp);
+void tcp_keepalive_set(struct tcp_sock *tp) NETSTACK_LOCKED;
 
 /* tcp_timewait.c */
-void tcp_time_wait(struct tcp_sock *tp, int substate, int64_t ns);
-void tcp_tw_kill(struct tcp_tw *tw);
-enum tcp_tw_verdict tcp_tw_input(struct tcp_tw *tw, const struct tcp_rx *rx, uint32_t *isn);
-bool tcp_tw_reusable(const struct tcp_tw *tw);
+void tcp_time_wait(struct tcp_sock *tp, int substate, int64_t ns) NETSTACK_LOCKED;
+void tcp_tw_kill(struct tcp_tw *tw) NETSTACK_LOCKED;
+enum tcp_tw_verdict tcp_tw_input(struct tcp_tw *tw, const struct tcp_rx *rx, uint32_t *isn) NETSTACK_LOCKED;
+bool tcp_tw_reusable(const struct tcp_tw *tw) NETSTACK_LOCKED;
 
 /* tcp_info.c */
-void tcp_chrono(struct tcp_sock *tp, enum tcp_chrono_kind kind);
+void tcp_chrono(struct tcp_sock *tp, enum tcp_chrono_kind kind) NETSTACK_LOCKED;
 
 #endif

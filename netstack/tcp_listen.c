@@ -32,7 +32,7 @@ static struct tcp_req *find_req(struct tcp_stack *ts, const struct tcp_tuple *t)
     return NULL;
 }
 
-static void req_free(struct tcp_req *req)
+static void req_free(struct tcp_req *req) NETSTACK_LOCKED
 {
     struct tcp_sock *l = req->listener;
     net_timer_cancel(l->st, &req->timer);
@@ -64,12 +64,12 @@ void tcp_req_icmp_error(struct tcp_stack *ts, struct pkt *p, be16 sport, be16 dp
     req_free(req);
 }
 
-static uint32_t req_ts_now(const struct tcp_req *req)
+static uint32_t req_ts_now(const struct tcp_req *req) NETSTACK_LOCKED
 {
-    return netstack_now(req->listener->st) / NET_MSEC + req->ts_offset;
+    return netstack_time(req->listener->st) / NET_MSEC + req->ts_offset;
 }
 
-static void send_synack(struct tcp_req *req, bool cookie)
+static void send_synack(struct tcp_req *req, bool cookie) NETSTACK_LOCKED
 {
     struct netstack *st = req->listener->st;
     struct tcp_out o = {
@@ -92,7 +92,7 @@ static void send_synack(struct tcp_req *req, bool cookie)
         tcp_emit(st, &req->flow, p, &o);
 }
 
-static void send_req_ack(struct tcp_req *req)
+static void send_req_ack(struct tcp_req *req) NETSTACK_LOCKED
 {
     struct tcp_out o = {
         .seq = req->iss + 1,
@@ -125,7 +125,7 @@ static int defer_retries(const struct tcp_sock *l)
     return n;
 }
 
-static void req_fire(struct net_timer *t)
+static void req_fire(struct net_timer *t) NETSTACK_LOCKED
 {
     struct tcp_req *req = container_of(t, struct tcp_req, timer);
     struct tcp_sock *l = req->listener;
@@ -149,7 +149,7 @@ static void req_fire(struct net_timer *t)
     int64_t ns = (TCP_RTO_INIT_US * 1000) << (req->num_timeout < 10 ? req->num_timeout : 10);
     if (ns > TCP_RTO_MAX_US * 1000)
         ns = TCP_RTO_MAX_US * 1000;
-    net_timer_arm(l->st, &req->timer, netstack_now(l->st) + ns);
+    net_timer_arm(l->st, &req->timer, netstack_time(l->st) + ns);
 }
 
 /* ---- SYN ---- */
@@ -160,7 +160,7 @@ static bool accept_queue_full(const struct tcp_sock *l)
 }
 
 /* The flow of answers to this segment, routed. */
-static int make_flow(struct tcp_sock *l, const struct pkt *p, const struct tcp_header *h, struct ip_flow *f)
+static int make_flow(struct tcp_sock *l, const struct pkt *p, const struct tcp_header *h, struct ip_flow *f) NETSTACK_LOCKED
 {
     endpoint_flow(&l->ep, &p->ip.src, f);
     f->dst = p->ip.src;
@@ -202,13 +202,14 @@ static void fill_window(struct tcp_sock *l, struct tcp_req *req)
     tcp_choose_window(l, req->advmss - (req->ts_ok ? 12 : 0), req->wscale_ok, &req->rcv_wnd, &req->rcv_wscale, &clamp);
 }
 
-static void syn_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header *h, struct tcp_rx *rx, uint32_t isn)
+static void syn_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header *h, struct tcp_rx *rx,
+                      uint32_t isn) NETSTACK_LOCKED
 {
     struct tcp_stack *ts = l->ts;
     const struct tcp_sysctl *sc = &ts->sysctl;
     bool cookie = false;
     if (!isn && (sc->syncookies == 2 || l->nr_reqs >= (l->backlog ? l->backlog : 1))) {
-        l->last_overflow_at = netstack_now(l->st);
+        l->last_overflow_at = netstack_time(l->st);
         if (!sc->syncookies) {
             MIB_INC(l->st, TcpExtTCPReqQFullDrop);
             MIB_INC(l->st, TcpExtListenDrops);
@@ -251,7 +252,7 @@ static void syn_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header
     fill_window(l, req);
     req->iss = isn ? isn : tcp_new_isn(l->st, &t);
     req->cookie = ++ts->next_cookie;
-    req->sent_at = netstack_now(l->st);
+    req->sent_at = netstack_time(l->st);
     list_add(&req->hash_node, req_chain(ts, &t));
     list_add_tail(&req->node, &l->reqs);
     l->nr_reqs++;
@@ -264,7 +265,7 @@ static void syn_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header
 /* ---- the ACK that completes the handshake ---- */
 
 /* Makes the socket; it is in the accept queue, in SYN_RECV, and the segment is still to be processed. NULL: no. */
-static struct tcp_sock *make_child(struct tcp_sock *l, struct tcp_req *req, const struct tcp_rx *rx)
+static struct tcp_sock *make_child(struct tcp_sock *l, struct tcp_req *req, const struct tcp_rx *rx) NETSTACK_LOCKED
 {
     struct tcp_sock *tp;
     if (accept_queue_full(l)) {
@@ -321,7 +322,7 @@ static struct tcp_sock *make_child(struct tcp_sock *l, struct tcp_req *req, cons
 }
 
 /* The segment is the child's now; the listener's owner hears of it. */
-static bool child_input(struct tcp_sock *l, struct tcp_sock *tp, struct tcp_rx *rx)
+static bool child_input(struct tcp_sock *l, struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     tcp_get(tp);
     bool rst = tcp_rcv(tp, rx);
@@ -335,7 +336,7 @@ static bool in_window(uint32_t seq, uint32_t end, uint32_t lo, uint32_t hi)
     return seq == lo || (seq_after(end, lo) && seq_before(seq, hi)) || (seq == hi && seq == end);
 }
 
-static bool req_input(struct tcp_sock *l, struct tcp_req *req, struct tcp_rx *rx)
+static bool req_input(struct tcp_sock *l, struct tcp_req *req, struct tcp_rx *rx) NETSTACK_LOCKED
 {
     struct tcp_stack *ts = l->ts;
     bool paws = req->ts_ok && rx->opt.has_ts && (int32_t)(req->ts_recent - rx->opt.tsval) > TCP_PAWS_WINDOW;
@@ -393,12 +394,13 @@ static bool req_input(struct tcp_sock *l, struct tcp_req *req, struct tcp_rx *rx
 }
 
 /* An ACK that no half-open connection waits for: it may carry a cookie. */
-static bool cookie_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header *h, struct tcp_rx *rx, bool *rst)
+static bool cookie_input(struct tcp_sock *l, struct pkt *p, const struct tcp_header *h, struct tcp_rx *rx,
+                         bool *rst) NETSTACK_LOCKED
 {
     const struct tcp_sysctl *sc = &l->ts->sysctl;
     if (!sc->syncookies || (rx->flags & (TCP_RST | TCP_SYN)))
         return false;
-    if (!l->last_overflow_at || netstack_now(l->st) - l->last_overflow_at > 120 * NET_SEC)
+    if (!l->last_overflow_at || netstack_time(l->st) - l->last_overflow_at > 120 * NET_SEC)
         return false;
     struct tcp_tuple t;
     tuple_of(&t, &p->ip.dst, h->dport, &p->ip.src, h->sport);

@@ -12,7 +12,7 @@ struct option {
     int (*get)(struct tcp_sock *tp);
 };
 
-static int set_nodelay(struct tcp_sock *tp, int v)
+static int set_nodelay(struct tcp_sock *tp, int v) NETSTACK_LOCKED
 {
     tp->nodelay = v;
     if (v)
@@ -25,7 +25,7 @@ static int get_nodelay(struct tcp_sock *tp)
     return tp->nodelay;
 }
 
-static int set_cork(struct tcp_sock *tp, int v)
+static int set_cork(struct tcp_sock *tp, int v) NETSTACK_LOCKED
 {
     tp->cork = v;
     if (!v)
@@ -53,7 +53,7 @@ static int get_maxseg(struct tcp_sock *tp)
     return tp->state == TCPS_CLOSE || tp->state == TCPS_LISTEN ? TCP_MSS_DEFAULT : tcp_cached_mss(tp);
 }
 
-static int set_keepidle(struct tcp_sock *tp, int v)
+static int set_keepidle(struct tcp_sock *tp, int v) NETSTACK_LOCKED
 {
     if (v < 1 || v > 32767)
         return -EINVAL;
@@ -157,7 +157,7 @@ static int get_window_clamp(struct tcp_sock *tp)
     return tp->window_clamp;
 }
 
-static int set_quickack(struct tcp_sock *tp, int v)
+static int set_quickack(struct tcp_sock *tp, int v) NETSTACK_LOCKED
 {
     if (!v) {
         tp->pingpong = 3;

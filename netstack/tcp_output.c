@@ -108,7 +108,7 @@ static bool nagle_allows(const struct tcp_sock *tp, const struct tcp_seg *seg, u
  * Waits with a GSO packet that could be sent only in part, if an acknowledgement that lets more go is near: large packets are
  * what makes sending cheap.
  */
-static bool defer_gso(struct tcp_sock *tp, const struct tcp_seg *seg, uint32_t mss, bool *cwnd_limited)
+static bool defer_gso(struct tcp_sock *tp, const struct tcp_seg *seg, uint32_t mss, bool *cwnd_limited) NETSTACK_LOCKED
 {
     if ((seg->flags & TCP_FIN) || tp->ca_state >= TCP_CA_Recovery)
         return false;
@@ -156,7 +156,7 @@ static uint32_t split_point(const struct tcp_sock *tp, const struct tcp_seg *seg
     return needed;
 }
 
-static void new_data_sent(struct tcp_sock *tp, struct tcp_seg *seg)
+static void new_data_sent(struct tcp_sock *tp, struct tcp_seg *seg) NETSTACK_LOCKED
 {
     bool first = tp->packets_out == 0;
     tp->snd_nxt = seg->end_seq;
@@ -170,7 +170,7 @@ static void new_data_sent(struct tcp_sock *tp, struct tcp_seg *seg)
 }
 
 /* Was the window the limit? Only then it may grow (RFC 7661 in spirit). */
-static void cwnd_validate(struct tcp_sock *tp, bool limited)
+static void cwnd_validate(struct tcp_sock *tp, bool limited) NETSTACK_LOCKED
 {
     if (!seq_before(tp->snd_una, tp->max_packets_seq) || limited ||
         (!tp->cwnd_limited && tp->packets_out > tp->max_packets_out)) {
@@ -200,7 +200,7 @@ static void cwnd_validate(struct tcp_sock *tp, bool limited)
 }
 
 /* After idling longer than an RTO begin again with a small window (RFC 2861). */
-static void check_idle(struct tcp_sock *tp)
+static void check_idle(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     int64_t idle = tcp_now(tp) - tp->lsnd_at;
     if (tp->packets_out || tp->lsnd_at == 0)
@@ -219,7 +219,7 @@ static void check_idle(struct tcp_sock *tp)
 }
 
 /* Sends what may be sent. Returns true when nothing is in flight although there is something to send: a probe is needed. */
-static bool write_xmit(struct tcp_sock *tp, uint32_t mss, enum tcp_push push)
+static bool write_xmit(struct tcp_sock *tp, uint32_t mss, enum tcp_push push) NETSTACK_LOCKED
 {
     struct tcp_seg *seg;
     uint32_t sent = 0;

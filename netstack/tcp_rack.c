@@ -60,7 +60,7 @@ void tcp_mark_lost(struct tcp_sock *tp, struct tcp_seg *seg)
 }
 
 /* Marks what is lost by now; returns the time in us after which to look again, 0: no need. */
-static int64_t detect(struct tcp_sock *tp)
+static int64_t detect(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     int64_t wait = 0, now = tcp_now(tp), wnd = reo_wnd_us(tp);
     struct tcp_seg *seg, *tmp;

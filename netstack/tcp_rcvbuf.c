@@ -227,7 +227,7 @@ void tcp_data_received(struct tcp_sock *tp, const struct tcp_rx *rx)
 }
 
 /* The reader took data: if it takes more in a round trip than before, the buffer shall hold twice of that. */
-static void space_adjust(struct tcp_sock *tp)
+static void space_adjust(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     int64_t now = tcp_now(tp);
     if (tp->rcv_rtt_us == 0 || (now - tp->rcvq_at) / 1000 < tp->rcv_rtt_us >> 3)

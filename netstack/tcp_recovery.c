@@ -105,7 +105,7 @@ static void clear_lost(struct tcp_sock *tp)
     tp->retrans_hint = NULL;
 }
 
-static void undo_reduction(struct tcp_sock *tp, bool unmark)
+static void undo_reduction(struct tcp_sock *tp, bool unmark) NETSTACK_LOCKED
 {
     if (unmark)
         clear_lost(tp);
@@ -150,7 +150,7 @@ void tcp_try_keep_open(struct tcp_sock *tp)
 
 /* All that was in flight when recovery began is acknowledged. True: stay a moment longer, since without SACK a late duplicate
  * would look like a new loss. */
-static bool try_undo_recovery(struct tcp_sock *tp)
+static bool try_undo_recovery(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (may_undo(tp)) {
         if (tp->ca_state == TCP_CA_Loss)
@@ -168,7 +168,7 @@ static bool try_undo_recovery(struct tcp_sock *tp)
     return false;
 }
 
-static bool try_undo_dsack(struct tcp_sock *tp)
+static bool try_undo_dsack(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (!tp->undo_marker || tp->undo_retrans != 0)
         return false;
@@ -179,7 +179,7 @@ static bool try_undo_dsack(struct tcp_sock *tp)
     return true;
 }
 
-static bool try_undo_loss(struct tcp_sock *tp, bool frto_undo)
+static bool try_undo_loss(struct tcp_sock *tp, bool frto_undo) NETSTACK_LOCKED
 {
     if (!frto_undo && !may_undo(tp))
         return false;
@@ -194,7 +194,7 @@ static bool try_undo_loss(struct tcp_sock *tp, bool frto_undo)
 }
 
 /* In recovery, a part was acknowledged. True: the retransmission was spurious so far; go on sending without reducing. */
-static bool try_undo_partial(struct tcp_sock *tp, bool *do_lost)
+static bool try_undo_partial(struct tcp_sock *tp, bool *do_lost) NETSTACK_LOCKED
 {
     if (!tp->undo_marker || !packet_delayed(tp))
         return false;
@@ -325,7 +325,7 @@ void tcp_enter_loss(struct tcp_sock *tp)
 /* ---- on acknowledgements ---- */
 
 /* The timeout's retransmission was acknowledged: was the timeout wrong? If what was never retransmitted arrives, it was. */
-static void process_loss(struct tcp_sock *tp, unsigned int flag, uint32_t num_dup, bool *send_new)
+static void process_loss(struct tcp_sock *tp, unsigned int flag, uint32_t num_dup, bool *send_new) NETSTACK_LOCKED
 {
     bool recovered = !seq_before(tp->snd_una, tp->high_seq);
     if ((flag & ACK_UNA_ADVANCED) && try_undo_loss(tp, false))
@@ -358,7 +358,7 @@ static void process_loss(struct tcp_sock *tp, unsigned int flag, uint32_t num_du
     }
 }
 
-static void identify_loss(struct tcp_sock *tp, unsigned int *flag)
+static void identify_loss(struct tcp_sock *tp, unsigned int *flag) NETSTACK_LOCKED
 {
     if (list_empty(&tp->rtx))
         return;
@@ -384,7 +384,7 @@ static void try_to_open(struct tcp_sock *tp, unsigned int flag)
 }
 
 /* The peer acknowledges what is before data that it once had: it reneged. */
-static bool check_reneging(struct tcp_sock *tp, unsigned int *flag)
+static bool check_reneging(struct tcp_sock *tp, unsigned int *flag) NETSTACK_LOCKED
 {
     const struct tcp_seg *head = tcp_rtx_head(tp);
     if (!(*flag & ACK_UNA_ADVANCED) || !head || !(head->sacked & SEG_SACKED))

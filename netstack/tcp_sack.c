@@ -60,7 +60,7 @@ static bool check_dsack(struct tcp_sock *tp, const struct tcp_rx *rx, uint32_t p
     return true;
 }
 
-static void mark_sacked(struct tcp_sock *tp, struct tcp_seg *seg, struct tcp_sack_state *st)
+static void mark_sacked(struct tcp_sock *tp, struct tcp_seg *seg, struct tcp_sack_state *st) NETSTACK_LOCKED
 {
     tcp_rack_advance(tp, seg);
     if (seg->sacked & SEG_RETRANS) {
@@ -101,7 +101,7 @@ static bool cut_at(struct tcp_sock *tp, struct tcp_seg *seg, uint32_t at, bool r
     return tcp_seg_split(tp, seg, n, mss, true) == 0;
 }
 
-static void mark_range(struct tcp_sock *tp, uint32_t start, uint32_t end, struct tcp_sack_state *st)
+static void mark_range(struct tcp_sock *tp, uint32_t start, uint32_t end, struct tcp_sack_state *st) NETSTACK_LOCKED
 {
     struct tcp_seg *seg = tp->sack_hint;
     if (!seg || seq_before(start, seg->seq))

@@ -13,7 +13,7 @@ extern const struct ip_proto tcp_proto;
 
 int64_t tcp_now(const struct tcp_sock *tp)
 {
-    return netstack_now(tp->st);
+    return netstack_time(tp->st);
 }
 
 uint32_t tcp_ts_now(const struct tcp_sock *tp)
@@ -61,7 +61,7 @@ void tcp_put(struct tcp_sock *tp)
 /* Identifiers that must be hard to guess. */
 uint32_t tcp_new_isn(struct netstack *st, const struct tcp_tuple *t)
 {
-    return (uint32_t)netstack_hash(st, t, sizeof *t) + (uint32_t)(netstack_now(st) >> 6);
+    return (uint32_t)netstack_hash(st, t, sizeof *t) + (uint32_t)(netstack_time(st) >> 6);
 }
 
 uint32_t tcp_ts_offset(struct netstack *st, const struct in6_addr *laddr, const struct in6_addr *raddr)
@@ -273,7 +273,7 @@ void tcp_sock_discard(struct tcp_sock *tp)
 }
 
 /* Gives the port up; getsockname() goes on telling it. */
-static void leave_port(struct tcp_sock *tp)
+static void leave_port(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     be16 lport = tp->ep.lport;
     port_unbind(tp->ts->ports, &tp->ep);

@@ -33,9 +33,9 @@ static uint32_t cookie_hash(struct netstack *st, const struct tcp_tuple *t, uint
     return netstack_hash(st, &in, sizeof in);
 }
 
-static uint32_t minute(struct netstack *st)
+static uint32_t minute(struct netstack *st) NETSTACK_LOCKED
 {
-    return netstack_now(st) / (60 * NET_SEC);
+    return netstack_time(st) / (60 * NET_SEC);
 }
 
 uint32_t tcp_cookie_make(struct netstack *st, const struct tcp_tuple *t, uint32_t peer_isn, uint16_t *mss)

@@ -53,7 +53,7 @@ int64_t tcp_probe_interval(const struct tcp_sock *tp)
 }
 
 /* The connection failed for want of answers. */
-static void write_err(struct tcp_sock *tp)
+static void write_err(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     MIB_INC(tp->st, TcpExtTCPAbortOnTimeout);
     tcp_fail(tp, tp->soft_err ? tp->soft_err : ETIMEDOUT);
@@ -68,7 +68,7 @@ static int orphan_retries(const struct tcp_sock *tp, bool alive)
 }
 
 /* Would `boundary` retransmissions, had each come at its due time, have taken until now? */
-static bool timed_out(const struct tcp_sock *tp, int boundary, uint32_t timeout_ms)
+static bool timed_out(const struct tcp_sock *tp, int boundary, uint32_t timeout_ms) NETSTACK_LOCKED
 {
     if (!tp->retransmits || !tp->rto_first_at)
         return false;
@@ -98,7 +98,7 @@ bool tcp_out_of_resources(struct tcp_sock *tp, bool reset)
     return true;
 }
 
-static bool give_up(struct tcp_sock *tp)
+static bool give_up(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     const struct tcp_sysctl *sc = &tp->ts->sysctl;
     int until;
@@ -124,7 +124,7 @@ static bool give_up(struct tcp_sock *tp)
     return expired;
 }
 
-static void retransmit_timeout(struct tcp_sock *tp)
+static void retransmit_timeout(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     struct tcp_seg *head = tcp_rtx_head(tp);
     if (tp->packets_out == 0 || !head)
@@ -181,7 +181,7 @@ void tcp_rto_recovered(struct tcp_sock *tp)
     }
 }
 
-static void probe_timeout(struct tcp_sock *tp)
+static void probe_timeout(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (tp->packets_out || list_empty(&tp->unsent)) {
         tp->probes_out = 0;
@@ -231,7 +231,7 @@ static void probe_timeout(struct tcp_sock *tp)
     tcp_arm(tp, TIMER_PROBE, ns);
 }
 
-static void rtx_fire(struct net_timer *t)
+static void rtx_fire(struct net_timer *t) NETSTACK_LOCKED
 {
     struct tcp_sock *tp = container_of(t, struct tcp_sock, rtx_timer);
     enum tcp_pending_timer what = tp->pending;
@@ -309,7 +309,7 @@ void tcp_delay_ack(struct tcp_sock *tp)
     net_timer_arm(tp->st, &tp->delack_timer, at);
 }
 
-static void delack_fire(struct net_timer *t)
+static void delack_fire(struct net_timer *t) NETSTACK_LOCKED
 {
     struct tcp_sock *tp = container_of(t, struct tcp_sock, delack_timer);
     if (tp->state == TCPS_CLOSE || tp->state == TCPS_LISTEN || !tp->ack_pending)
@@ -339,13 +339,13 @@ int64_t tcp_fin_wait2_ns(const struct tcp_sock *tp)
     return ns > min ? ns : min;
 }
 
-static int64_t keepalive_elapsed(const struct tcp_sock *tp)
+static int64_t keepalive_elapsed(const struct tcp_sock *tp) NETSTACK_LOCKED
 {
     int64_t last = tp->last_rcv_at > tp->rcv_activity_at ? tp->last_rcv_at : tp->rcv_activity_at;
     return tcp_now(tp) - last;
 }
 
-static void keep_arm(struct tcp_sock *tp, int64_t ns)
+static void keep_arm(struct tcp_sock *tp, int64_t ns) NETSTACK_LOCKED
 {
     net_timer_arm(tp->st, &tp->keep_timer, tcp_now(tp) + ns);
 }
@@ -362,7 +362,7 @@ void tcp_keepalive_set(struct tcp_sock *tp)
     keep_arm(tp, left > 0 ? left : 1);
 }
 
-static void keepalive(struct tcp_sock *tp)
+static void keepalive(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (!tp->keepalive || tp->state == TCPS_CLOSE || tp->state == TCPS_SYN_SENT)
         return;
@@ -388,7 +388,7 @@ static void keepalive(struct tcp_sock *tp)
     keep_arm(tp, (tp->keepintvl_s ? tp->keepintvl_s : tp->ts->sysctl.keepalive_intvl) * NET_SEC);
 }
 
-static void keep_fire(struct net_timer *t)
+static void keep_fire(struct net_timer *t) NETSTACK_LOCKED
 {
     struct tcp_sock *tp = container_of(t, struct tcp_sock, keep_timer);
     tcp_get(tp);

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static void tw_free(struct tcp_tw *tw)
+static void tw_free(struct tcp_tw *tw) NETSTACK_LOCKED
 {
     struct tcp_stack *ts = tw->ts;
     net_timer_cancel(ts->st, &tw->timer);
@@ -22,16 +22,16 @@ void tcp_tw_kill(struct tcp_tw *tw)
     tw_free(tw);
 }
 
-static void tw_expire(struct net_timer *t)
+static void tw_expire(struct net_timer *t) NETSTACK_LOCKED
 {
     struct tcp_tw *tw = container_of(t, struct tcp_tw, timer);
     MIB_INC(tw->ts->st, TcpExtTW);
     tw_free(tw);
 }
 
-static void tw_arm(struct tcp_tw *tw, int64_t ns)
+static void tw_arm(struct tcp_tw *tw, int64_t ns) NETSTACK_LOCKED
 {
-    net_timer_arm(tw->ts->st, &tw->timer, netstack_now(tw->ts->st) + ns);
+    net_timer_arm(tw->ts->st, &tw->timer, netstack_time(tw->ts->st) + ns);
 }
 
 /* Ends the connection; its stand-in waits in `substate`: TCPS_TIME_WAIT, or TCPS_FIN_WAIT2 for `ns`. */
@@ -85,7 +85,7 @@ void tcp_time_wait(struct tcp_sock *tp, int substate, int64_t ns)
     tcp_done(tp);
 }
 
-static void tw_ack(struct tcp_tw *tw)
+static void tw_ack(struct tcp_tw *tw) NETSTACK_LOCKED
 {
     struct tcp_out o = {
         .seq = tw->snd_nxt,
@@ -95,7 +95,7 @@ static void tw_ack(struct tcp_tw *tw)
     };
     if (tw->ts_ok) {
         o.opt.has_ts = true;
-        o.opt.tsval = netstack_now(tw->ts->st) / NET_MSEC + tw->ts_offset;
+        o.opt.tsval = netstack_time(tw->ts->st) / NET_MSEC + tw->ts_offset;
         o.opt.tsecr = tw->ts_recent;
     }
     struct pkt *p = pkt_alloc(PKT_HEADROOM, 0);
@@ -112,7 +112,7 @@ static bool in_window(uint32_t seq, uint32_t end, uint32_t lo, uint32_t hi)
     return seq == hi && seq == end;
 }
 
-static void oow_ack(struct tcp_tw *tw)
+static void oow_ack(struct tcp_tw *tw) NETSTACK_LOCKED
 {
     if (tcp_oow_limited(tw->ts, &tw->last_oow_ack_at)) {
         if (tw->substate == TCPS_FIN_WAIT2)
@@ -124,7 +124,7 @@ static void oow_ack(struct tcp_tw *tw)
     tw_ack(tw);
 }
 
-static enum tcp_tw_verdict fin_wait2_input(struct tcp_tw *tw, const struct tcp_rx *rx, bool paws_reject)
+static enum tcp_tw_verdict fin_wait2_input(struct tcp_tw *tw, const struct tcp_rx *rx, bool paws_reject) NETSTACK_LOCKED
 {
     if (paws_reject || !in_window(rx->seq, rx->end_seq, tw->rcv_nxt, tw->rcv_nxt + tw->rcv_wnd)) {
         if (!(rx->flags & TCP_RST))
@@ -146,7 +146,7 @@ static enum tcp_tw_verdict fin_wait2_input(struct tcp_tw *tw, const struct tcp_r
     tw->rcv_nxt = rx->end_seq;
     if (rx->opt.has_ts) {
         tw->ts_recent = rx->opt.tsval;
-        tw->ts_recent_at = netstack_now(tw->ts->st) / NET_SEC;
+        tw->ts_recent_at = netstack_time(tw->ts->st) / NET_SEC;
     }
     tw_arm(tw, TCP_TIMEWAIT_NS);
     tw_ack(tw);
@@ -161,7 +161,7 @@ enum tcp_tw_verdict tcp_tw_input(struct tcp_tw *tw, const struct tcp_rx *rx, uin
     bool paws_reject = false;
     if (rx->opt.has_ts && tw->ts_recent_at)
         paws_reject = (int32_t)(tw->ts_recent - rx->opt.tsval) > TCP_PAWS_WINDOW &&
-                      netstack_now(st) / NET_SEC < tw->ts_recent_at + TCP_PAWS_24DAYS_S;
+                      netstack_time(st) / NET_SEC < tw->ts_recent_at + TCP_PAWS_24DAYS_S;
     if (tw->substate == TCPS_FIN_WAIT2)
         return fin_wait2_input(tw, rx, paws_reject);
     if (!paws_reject && rx->seq == tw->rcv_nxt && (rx->seq == rx->end_seq || (rx->flags & TCP_RST))) {
@@ -176,7 +176,7 @@ enum tcp_tw_verdict tcp_tw_input(struct tcp_tw *tw, const struct tcp_rx *rx, uin
         }
         if (rx->opt.has_ts) {
             tw->ts_recent = rx->opt.tsval;
-            tw->ts_recent_at = netstack_now(st) / NET_SEC;
+            tw->ts_recent_at = netstack_time(st) / NET_SEC;
         }
         return TCP_TW_DONE;
     }
@@ -204,5 +204,5 @@ bool tcp_tw_reusable(const struct tcp_tw *tw)
     int reuse = tw->ts->sysctl.tw_reuse;
     if (reuse == 2 && !addr_is_loopback(&tw->ep.laddr) && !addr_is_loopback(&tw->ep.raddr))
         reuse = 0;
-    return reuse && tw->ts_ok && tw->ts_recent_at && netstack_now(tw->ts->st) / NET_SEC > tw->ts_recent_at;
+    return reuse && tw->ts_ok && tw->ts_recent_at && netstack_time(tw->ts->st) / NET_SEC > tw->ts_recent_at;
 }

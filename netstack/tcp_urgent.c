@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 
-static void announced(struct tcp_sock *tp, uint32_t ptr, uint32_t seq)
+static void announced(struct tcp_sock *tp, uint32_t ptr, uint32_t seq) NETSTACK_LOCKED
 {
     if (ptr && !tp->ts->sysctl.stdurg)
         ptr--;

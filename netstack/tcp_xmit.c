@@ -54,7 +54,7 @@ static void add_sacks(struct tcp_sock *tp, struct tcp_options *o)
         o->sacks[o->nr_sacks++] = tp->recent_sacks[i];
 }
 
-static void established_options(struct tcp_sock *tp, struct tcp_options *o)
+static void established_options(struct tcp_sock *tp, struct tcp_options *o) NETSTACK_LOCKED
 {
     *o = (struct tcp_options){0};
     if (tp->ts_ok) {
@@ -66,7 +66,7 @@ static void established_options(struct tcp_sock *tp, struct tcp_options *o)
         add_sacks(tp, o);
 }
 
-static void syn_options(struct tcp_sock *tp, struct tcp_options *o)
+static void syn_options(struct tcp_sock *tp, struct tcp_options *o) NETSTACK_LOCKED
 {
     const struct tcp_sysctl *sc = &tp->ts->sysctl;
     bool answer = tp->state == TCPS_SYN_RECV; /* simultaneous open: only what the peer offered too */
@@ -90,7 +90,7 @@ size_t tcp_established_options_len(const struct tcp_sock *tp)
     return n;
 }
 
-static void ack_sent(struct tcp_sock *tp, uint32_t pcount)
+static void ack_sent(struct tcp_sock *tp, uint32_t pcount) NETSTACK_LOCKED
 {
     if (tp->quick)
         tp->quick = pcount >= tp->quick ? 0 : tp->quick - pcount;
@@ -100,7 +100,8 @@ static void ack_sent(struct tcp_sock *tp, uint32_t pcount)
 }
 
 /* Sends `p`, the payload or an empty packet, with the connection's acknowledgement, window and options. */
-static int send_with_header(struct tcp_sock *tp, struct pkt *p, uint8_t flags, uint32_t seq, uint32_t pcount, bool new_data)
+static int send_with_header(struct tcp_sock *tp, struct pkt *p, uint8_t flags, uint32_t seq, uint32_t pcount,
+                            bool new_data) NETSTACK_LOCKED
 {
     struct tcp_out o = {.seq = seq, .ack = tp->rcv_nxt, .flags = flags};
     struct ip_flow *f = &tp->ep.flow;
@@ -171,7 +172,7 @@ int tcp_xmit_seg(struct tcp_sock *tp, struct tcp_seg *seg, bool retransmit)
 }
 
 /* A packet without payload at `seq`. */
-static int send_empty(struct tcp_sock *tp, uint8_t flags, uint32_t seq)
+static int send_empty(struct tcp_sock *tp, uint8_t flags, uint32_t seq) NETSTACK_LOCKED
 {
     struct pkt *p = pkt_alloc(PKT_HEADROOM, 0);
     return p ? send_with_header(tp, p, flags, seq, 1, false) : -ENOBUFS;
@@ -207,7 +208,7 @@ void tcp_send_active_reset(struct tcp_sock *tp)
 /* Challenge ACKs (RFC 5961): a number per second for the stack and one per half second for the connection. */
 bool tcp_oow_limited(struct tcp_stack *ts, int64_t *last)
 {
-    int64_t now = netstack_now(ts->st);
+    int64_t now = netstack_time(ts->st);
     if (*last && now - *last < ts->sysctl.invalid_ratelimit * NET_MSEC)
         return true;
     *last = now;
