@@ -8,6 +8,7 @@
 #define CMD_RUNSC_C_CLI_H
 
 #include "lib/error.h"
+#include "sentry/boot/spec.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +19,8 @@ struct cli {
     const char *log_format; /* "text" or "json" */
     const char *debug_log;  /* file for the debug log */
     const char *platform;   /* "auto", ... */
-    const char *network;    /* only "none" today */
+    const char *network;    /* "sandbox", "host", "none"; NULL: sandbox */
+    enum spec_network network_kind;
     bool debug, strace;
     bool systemd_cgroup;  /* accepted for runc's callers */
     const char *rootless; /* the same */

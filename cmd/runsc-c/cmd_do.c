@@ -92,6 +92,7 @@ static int cmd_do(const struct cli *cli, void *opts, int argc, char **argv, stru
         .nr_mounts = ARRAY_SIZE(do_mounts),
         .hostname = hostname,
         .strace = cli->strace,
+        .network = cli->network_kind,
     };
     struct launch l = {.cli = cli, .spec = &spec, .start = true};
     int r;

@@ -3,6 +3,7 @@
 #include "cmd/runsc-c/cli.h"
 #include "cmd/runsc-c/container.h"
 #include "cmd/runsc-c/hooks.h"
+#include "cmd/runsc-c/network/network.h"
 #include "cmd/runsc-c/sandbox/client.h"
 
 #include <errno.h>
@@ -24,9 +25,44 @@ static int run_poststart(struct container *c, struct error *e)
     return r;
 }
 
-static int cmd_start(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
+/* Starts init, with what Docker or a CNI plug-in has put into the network namespace since the container was created. */
+static int start_container(struct container *c, struct error *e)
 {
     RunscC__Request q = RUNSC_C__REQUEST__INIT;
+    RunscC__Reply *reply = NULL;
+    struct net_config *nc = NULL;
+    int *at[NET_CONFIG_FDS], fds[NET_CONFIG_FDS], nr_fds = 0, sock = client_connect(&c->d, e), r;
+
+    if (sock < 0)
+        return sock;
+    q.what_case = RUNSC_C__REQUEST__WHAT_STATE;
+    q.state = true;
+    r = client_call(sock, &q, NULL, 0, &reply, e);
+    if (r == 0 && reply->state && reply->state->wants_network)
+        r = network_take(reply->state->netns, state_process(c->doc), &nc, e);
+    if (reply)
+        runsc_c__reply__free_unpacked(reply, NULL);
+    if (r == 0) {
+        q.what_case = RUNSC_C__REQUEST__WHAT_START;
+        q.start = true;
+        if (nc) {
+            nr_fds = net_config_fds(nc, at);
+            for (int i = 0; i < nr_fds; i++)
+                fds[i] = *at[i];
+            q.network.data = (uint8_t *)nc;
+            q.network.len = sizeof(*nc);
+        }
+        r = client_call(sock, &q, fds, nr_fds, &reply, e);
+        if (r == 0)
+            runsc_c__reply__free_unpacked(reply, NULL);
+    }
+    network_free(nc);
+    close(sock);
+    return r;
+}
+
+static int cmd_start(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
+{
     struct container c;
     int r = container_open(cli, argv[0], &c, e);
 
@@ -34,9 +70,7 @@ static int cmd_start(const struct cli *cli, void *opts, int argc, char **argv, s
         return r;
     switch (container_status(&c)) {
     case CONTAINER_CREATED:
-        q.what_case = RUNSC_C__REQUEST__WHAT_START;
-        q.start = true;
-        r = client_simple(&c.d, &q, e);
+        r = start_container(&c, e);
         if (r == 0)
             r = run_poststart(&c, e);
         break;

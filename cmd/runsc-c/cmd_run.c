@@ -115,6 +115,7 @@ static int run_bundle(const struct cli *cli, const struct run_opts *o, const cha
     b.spec.id = id;
     b.spec.platform = cli->platform;
     b.spec.strace = cli->strace;
+    b.spec.network = cli->network_kind;
     r = state_create(cli, id, &state, e);
     if (r < 0)
         return r;

@@ -39,7 +39,8 @@ const struct opt cli_global_opts[] = {
     O("debug-log", 0, OPT_STRING, debug_log, "FILE", "where the debug log and --strace go"),
     O("strace", 0, OPT_FLAG, strace, NULL, "log every system call, decoded"),
     O("platform", 0, OPT_STRING, platform, "NAME", "auto (default), pvmexec, pvmexec:stub, pvmexec:kernel, ptrace"),
-    O("network", 0, OPT_STRING, network, "KIND", "none (default): a loopback only"),
+    O("network", 0, OPT_STRING, network, "KIND",
+      "sandbox (default): a stack of our own on the container's interfaces; host; none"),
     O("systemd-cgroup", 0, OPT_FLAG, systemd_cgroup, NULL, "accepted for callers of runc"),
     O("rootless", 0, OPT_STRING, rootless, "BOOL", "accepted for callers of runc"),
     O("version", 'v', OPT_FLAG, version, NULL, "print the version"),
@@ -109,6 +110,20 @@ int cli_start_log(const struct cli *cli, struct error *e)
     return 0;
 }
 
+static int parse_network(struct cli *cli, struct error *e)
+{
+    static const char *const kinds[] = {
+        [SPEC_NETWORK_SANDBOX] = "sandbox", [SPEC_NETWORK_HOST] = "host", [SPEC_NETWORK_NONE] = "none"};
+
+    for (size_t i = 0; cli->network && i < ARRAY_SIZE(kinds); i++) {
+        if (strcmp(cli->network, kinds[i]) == 0) {
+            cli->network_kind = (enum spec_network)i;
+            return 0;
+        }
+    }
+    return cli->network ? error_set(e, 0, "--network: \"%s\" is none of sandbox, host, none", cli->network) : 0;
+}
+
 static int check_globals(struct cli *cli, struct error *e)
 {
     static char root[512];
@@ -127,9 +142,7 @@ static int check_globals(struct cli *cli, struct error *e)
         return error_set(e, 0, "--log-format: \"%s\" is neither text nor json", cli->log_format);
     if (!cli->platform)
         cli->platform = "auto";
-    if (cli->network && strcmp(cli->network, "none") != 0)
-        return error_set(e, 0, "--network=%s is not supported: only none is", cli->network);
-    return 0;
+    return parse_network(cli, e);
 }
 
 static const struct command *find_command(const char *name)

@@ -14,6 +14,7 @@
 #include "sentry/host/filter.h"
 #include "sentry/kernel/boot.h"
 #include "sentry/kernel/seccomp.h"
+#include "sentry/socket/net.h"
 #include "vfs/cred.h"
 #include "vfs/epoll.h"
 #include "vfs/hostfs/hostfs.h"
@@ -139,11 +140,26 @@ static void init_exited(struct kernel *k, pid_t pid, int wstatus, void *arg)
     host_loop_post(sb->loop, &sb->exit_work);
 }
 
+bool sandbox_wants_network(const struct sandbox *sb, const char **netns)
+{
+    *netns = sb->spec->netns.path;
+    return sb->spec->network == SPEC_NETWORK_SANDBOX && sb->spec->netns.given && !sb->network && !sb->started;
+}
+
+void sandbox_set_network(struct sandbox *sb, struct net_config *c)
+{
+    sb->network = c;
+}
+
 int sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct error *e)
 {
     pid_t pid;
-    int r;
+    int r = net_start(sb->k->net, sb->network);
 
+    free(sb->network);
+    sb->network = NULL;
+    if (r < 0)
+        return error_set(e, -r, "network");
     sb->exit_work.fn = exit_on_loop;
     r = boot_spawn(sb, &sb->spec->process, io, init_exited, sb, &pid, &sb->console, e);
     if (r == 0)

@@ -13,6 +13,7 @@
 
 struct host_loop;
 struct kernel;
+struct net_config;
 struct sandbox;
 struct tty;
 
@@ -39,6 +40,11 @@ int must_check sandbox_create(const struct container_spec *spec, struct sandbox 
 int must_check sandbox_confine(struct sandbox *sb, struct error *e);
 /* Whether the init program exists and may be executed, as `create` must tell. 0 or -errno with *e. */
 int must_check sandbox_check_init(struct sandbox *sb, struct error *e);
+/* Whether the spec asks for what is in its network namespace, which has not been set yet, and where that is; NULL: in the
+ * sentry's own. */
+bool sandbox_wants_network(const struct sandbox *sb, const char **netns);
+/* What the sandbox gets of it, before init starts. Takes over the memory and the descriptors; NULL: nothing. */
+void sandbox_set_network(struct sandbox *sb, struct net_config *c);
 /* Starts init. */
 int must_check sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct error *e);
 /* Serves the event loop until init has exited; its wait status. */

@@ -78,6 +78,18 @@ enum spec_root_kind {
     SPEC_ROOT_OVERLAY, /* the host directory below an upper layer in memory */
 };
 
+enum spec_network {
+    SPEC_NETWORK_SANDBOX, /* a stack of ours on the interfaces of the container's network namespace */
+    SPEC_NETWORK_HOST,    /* the host's sockets */
+    SPEC_NETWORK_NONE,    /* a loopback alone */
+};
+
+/* The network namespace that the container is to have on the host. */
+struct spec_netns {
+    bool given;       /* the spec asks for one */
+    const char *path; /* NULL: a new one */
+};
+
 struct container_spec {
     const char *id;
     const char *platform;
@@ -103,6 +115,8 @@ struct container_spec {
     size_t nr_sysctls;
     const struct sock_filter *seccomp; /* of all the container's processes; NULL: none */
     size_t nr_seccomp;
+    enum spec_network network;
+    struct spec_netns netns;
     bool strace;
 };
 

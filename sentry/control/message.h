@@ -1,16 +1,17 @@
 /*
- * Messages of the control channel: protobuf-c, each behind a 32-bit length, with up to three descriptors on its first byte.
+ * Messages of the control channel: protobuf-c, each behind a 32-bit length, with descriptors on its first byte.
  * The receiver bounds what it accepts; a peer that sends nonsense is disconnected.
  */
 #ifndef SENTRY_CONTROL_MESSAGE_H
 #define SENTRY_CONTROL_MESSAGE_H
 
 #include "lib/compiler.h"
+#include "sentry/boot/net_config.h"
 #include "sentry/boot/spec.h"
 
 #include "sentry/control/control.pb-c.h" /* generated */
 
-enum { CONTROL_MAX_MESSAGE = 4 << 20, CONTROL_MAX_FDS = 3 };
+enum { CONTROL_MAX_MESSAGE = 4 << 20, CONTROL_MAX_FDS = NET_CONFIG_FDS };
 
 /* An incoming message as it grows. Zeroed to begin with. */
 struct control_buf {

@@ -103,6 +103,7 @@ static bool serve_state(struct conn *c, const RunscC__Request *q)
     struct kernel *k = sandbox_kernel(c->s->sb);
     RunscC__Reply r = RUNSC_C__REPLY__INIT;
     RunscC__State st = RUNSC_C__STATE__INIT;
+    const char *netns = NULL;
 
     st.started = sandbox_started(c->s->sb);
     st.paused = atomic_load(&k->paused);
@@ -113,10 +114,38 @@ static bool serve_state(struct conn *c, const RunscC__Request *q)
     st.pids_limit = k->max_tasks;
     mutex_unlock(&k->tasks_lock);
     st.memory_bytes = memfile_used(k->memfile);
+    st.wants_network = sandbox_wants_network(c->s->sb, &netns);
+    st.netns = (char *)(netns ? netns : "");
     st.syscalls = atomic_load(&k->nr_syscalls);
     r.id = q->id;
     r.state = &st;
     return reply(c, &r);
+}
+
+/* The network that came along with a request to start: its descriptors are the sandbox's from here on. */
+static int take_network(struct conn *c, const RunscC__Request *q, struct error *e)
+{
+    struct net_config *nc;
+    int *fds[NET_CONFIG_FDS], n;
+
+    if (q->network.len == 0)
+        return 0;
+    if (q->network.len != sizeof(*nc))
+        return error_set(e, 0, "the network's description is of another version");
+    nc = malloc(sizeof(*nc));
+    if (!nc)
+        return error_set(e, ENOMEM, "network");
+    memcpy(nc, q->network.data, sizeof(*nc));
+    n = net_config_fds(nc, fds);
+    if (nc->size != sizeof(*nc) || n != c->in.nr_fds) {
+        free(nc);
+        return error_set(e, 0, "the network's description and its descriptors do not match");
+    }
+    for (int i = 0; i < n; i++)
+        *fds[i] = c->in.fds[i];
+    c->in.nr_fds = 0;
+    sandbox_set_network(c->s->sb, nc);
+    return 0;
 }
 
 static bool serve_start(struct conn *c, const RunscC__Request *q)
@@ -128,7 +157,9 @@ static bool serve_start(struct conn *c, const RunscC__Request *q)
         r = error_set(&e, 0, "cannot start a container that has been started");
     } else {
         c->s->may_start = false;
-        r = sandbox_start(c->s->sb, &c->s->io, &e);
+        r = take_network(c, q, &e);
+        if (r == 0)
+            r = sandbox_start(c->s->sb, &c->s->io, &e);
         if (r < 0)
             sandbox_stop(c->s->sb, 127 << 8);
     }

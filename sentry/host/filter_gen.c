@@ -120,6 +120,10 @@ static const struct rule rules[] = {
     CALL(ALWAYS, recvmsg),
     CALL(ALWAYS, sendmsg),
 
+    /* Frames of the container's interfaces, by packet sockets that the launcher has opened. */
+    CALL(ALWAYS, recvmmsg),
+    CALL(ALWAYS, sendmmsg),
+
     /* Files of the container. hostfs goes one name at a time and never follows a link; /proc/self/fd is made of links. */
     CALL2(ALWAYS, openat, BELOW_FD(0), HAS(2, O_NOFOLLOW | O_CLOEXEC)),
     CALL2(ALWAYS, openat, IS(0, FILTER_SELF_FD), HAS(2, O_CLOEXEC)),

@@ -2,6 +2,7 @@
 
 #include "sentry/fs/pseudofs.h"
 #include "sentry/socket/inet_loopback/inet.h"
+#include "sentry/socket/inet_net/inet_net.h"
 #include "sentry/socket/unix/unix.h"
 
 #include <errno.h>
@@ -27,6 +28,11 @@ int net_create(struct kernel *k, struct net **out) NO_THREAD_SAFETY_ANALYSIS
     atomic_init(&net->port_max, 60999);
     atomic_init(&net->unprivileged_port, 1024);
     atomic_init(&net->somaxconn, 4096);
+    if (net_stack_create(net) < 0) {
+        net->stack = NULL;
+        net_destroy(net);
+        return -ENOMEM;
+    }
     net->tcp = inet_table_create();
     net->udp = inet_table_create();
     net->udplite = inet_table_create();
@@ -42,6 +48,7 @@ void net_destroy(struct net *net)
 {
     if (!net)
         return;
+    net_stack_destroy(net);
     inet_table_destroy(net->tcp);
     inet_table_destroy(net->udp);
     inet_table_destroy(net->udplite);

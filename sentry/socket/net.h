@@ -14,6 +14,9 @@
 
 struct inet_table;
 struct kernel;
+struct net_config;
+struct net_rx;
+struct netstack;
 struct seq;
 
 #define UNIX_HASH 256
@@ -38,15 +41,23 @@ struct net {
     atomic_int unprivileged_port;  /* net.ipv4.ip_unprivileged_port_start */
     atomic_int somaxconn;
     atomic_ullong lo_bytes, lo_packets;
+    struct netstack *stack;
+    atomic_bool has_links; /* there are other addresses to reach than our own */
+    struct net_rx *rx;     /* the thread that drives the stack */
 
     /* AF_NETLINK */
     struct mutex netlink_lock;
     struct list_head netlink_all GUARDED_BY(netlink_lock);
     uint32_t netlink_port GUARDED_BY(netlink_lock);
+    atomic_int netlink_members; /* sockets that have ever joined a group */
 };
 
 int must_check net_create(struct kernel *k, struct net **out);
 void net_destroy(struct net *net);
+/* Before init starts: what the launcher has found (NULL: nothing), whose descriptors become ours. */
+int must_check net_start(struct net *net, const struct net_config *c);
+/* At the sandbox's end: gives what has been sent some time to arrive. */
+void net_drain(struct net *net);
 
 /* /proc/net: the whole text, headings included. */
 void net_show_unix(struct net *net, struct seq *s);

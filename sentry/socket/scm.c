@@ -6,6 +6,7 @@
 #include "vfs/file.h"
 
 #include <errno.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -118,6 +119,7 @@ static int parse_ip(struct scm *scm, const struct cmsghdr *h, const char *data, 
         scm->src.s6_addr[10] = scm->src.s6_addr[11] = 0xff;
         memcpy(&scm->src.s6_addr[12], &info.ipi_spec_dst, sizeof(info.ipi_spec_dst));
         scm->has_src = info.ipi_spec_dst.s_addr != 0;
+        scm->oif = info.ipi_ifindex;
         return 0;
     case IP_TTL:
         scm->has_ttl = true;
@@ -141,6 +143,7 @@ static int parse_ipv6(struct scm *scm, const struct cmsghdr *h, const char *data
         memcpy(&info, data, sizeof(info));
         scm->src = info.ipi6_addr;
         scm->has_src = !IN6_IS_ADDR_UNSPECIFIED(&info.ipi6_addr);
+        scm->oif = (int)info.ipi6_ifindex;
         return 0;
     case IPV6_HOPLIMIT:
         scm->has_ttl = true;
@@ -173,6 +176,11 @@ int scm_parse(struct scm *scm, struct task *t, int family, const char *buf, size
             r = parse_ip(scm, &h, data, n);
         else if (h.cmsg_level == SOL_IPV6 && family == AF_INET6)
             r = parse_ipv6(scm, &h, data, n);
+        else if (h.cmsg_level == SOL_UDP && h.cmsg_type == UDP_SEGMENT && (family == AF_INET || family == AF_INET6)) {
+            r = n == sizeof(scm->gso_size) ? 0 : -EINVAL;
+            if (!r)
+                memcpy(&scm->gso_size, data, sizeof(scm->gso_size));
+        }
         if (r)
             return r;
         if (CMSG_ALIGN(h.cmsg_len) >= len - at)

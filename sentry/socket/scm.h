@@ -37,6 +37,8 @@ struct scm {
     bool has_src, has_ttl, has_tos;
     struct in6_addr src;
     int ttl, tos;
+    int oif;           /* 0: not given */
+    uint16_t gso_size; /* UDP_SEGMENT; 0: not given */
 };
 
 /* Fills in the caller's own credentials. */

@@ -78,6 +78,8 @@ struct socket_ops {
     /* *len: room in, length out. */
     int (*getsockopt)(struct socket *s, struct task *t, int level, int name, void *val, socklen_t *len);
     long (*ioctl)(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg); /* -ENOTTY; may be NULL */
+    void (*so_changed)(struct socket *s, int name); /* an option of SOL_SOCKET has been set; may be NULL */
+    int (*take_error)(struct socket *s);            /* SO_ERROR, positive; NULL: socket->err */
     void (*wmem_freed)(struct socket *s); /* what this socket sent has been consumed; NULL: wakes writers when there is room */
     void (*release)(struct socket *s);
     void (*destroy)(struct socket *s);

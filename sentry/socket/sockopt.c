@@ -189,14 +189,14 @@ static int set_int_option(struct socket *s, struct task *t, int name, int v)
     }
 }
 
-int socket_setopt(struct socket *s, struct task *t, int level, int name, const void *val, socklen_t len)
+static int set_socket_level(struct socket *s, struct task *t, int name, const void *val, socklen_t len)
 {
     int v, r;
 
-    if (level != SOL_SOCKET)
-        return s->ops->setsockopt(s, t, level, name, val, len);
     switch (name) {
     case K_SO_BINDTODEVICE:
+        if (s->family == AF_INET || s->family == AF_INET6)
+            return s->ops->setsockopt(s, t, SOL_SOCKET, name, val, len);
         return bind_to_device(val, len);
     case SO_LINGER:
         return set_linger(s, val, len);
@@ -215,7 +215,19 @@ int socket_setopt(struct socket *s, struct task *t, int level, int name, const v
     mutex_lock(&s->lock);
     r = set_int_option(s, t, name, v);
     mutex_unlock(&s->lock);
-    return r == -ENOPROTOOPT ? s->ops->setsockopt(s, t, level, name, val, len) : r;
+    return r == -ENOPROTOOPT ? s->ops->setsockopt(s, t, SOL_SOCKET, name, val, len) : r;
+}
+
+int socket_setopt(struct socket *s, struct task *t, int level, int name, const void *val, socklen_t len)
+{
+    int r;
+
+    if (level != SOL_SOCKET)
+        return s->ops->setsockopt(s, t, level, name, val, len);
+    r = set_socket_level(s, t, name, val, len);
+    if (r == 0 && s->ops->so_changed)
+        s->ops->so_changed(s, name);
+    return r;
 }
 
 static int put_bytes(void *val, socklen_t *len, const void *from, socklen_t n)
@@ -262,7 +274,7 @@ int socket_getopt(struct socket *s, struct task *t, int level, int name, void *v
     case SO_DOMAIN:
         return sockopt_put_int(val, len, s->family);
     case SO_ERROR:
-        return sockopt_put_int(val, len, -sock_take_error(s));
+        return sockopt_put_int(val, len, s->ops->take_error ? s->ops->take_error(s) : -sock_take_error(s));
     case SO_PRIORITY:
         return sockopt_put_int(val, len, s->priority);
     case SO_MARK:
@@ -301,6 +313,8 @@ int socket_getopt(struct socket *s, struct task *t, int level, int name, void *v
         cookie = name == K_SO_COOKIE ? s->ino : 1;
         return put_bytes(val, len, &cookie, sizeof(cookie));
     case K_SO_BINDTODEVICE:
+        if (s->family == AF_INET || s->family == AF_INET6)
+            return s->ops->getsockopt(s, t, level, name, val, len);
         *len = 0;
         return 0;
     default:

@@ -67,6 +67,26 @@ static int parse_resources(struct json_object *linux_obj, struct bundle *b, stru
     return 0;
 }
 
+static int parse_namespaces(struct json_object *linux_obj, struct container_spec *s, struct error *e)
+{
+    struct json_object *list = NULL;
+    int r = json_get_array(linux_obj, "linux", "namespaces", false, &list, e);
+
+    for (size_t i = 0; r == 0 && list && i < json_object_array_length(list); i++) {
+        struct json_object *ns = json_object_array_get_idx(list, i);
+        const char *type = NULL, *path = NULL;
+
+        if (!json_object_is_type(ns, json_type_object))
+            return error_set(e, 0, "linux.namespaces: not an object");
+        if ((r = json_get_string(ns, "linux.namespaces", "type", true, &type, e)) < 0 ||
+            (r = json_get_string(ns, "linux.namespaces", "path", false, &path, e)) < 0)
+            return r;
+        if (strcmp(type, "network") == 0)
+            s->netns = (struct spec_netns){.given = true, .path = path && path[0] ? path : NULL};
+    }
+    return r;
+}
+
 static int parse_linux(struct bundle *b, struct error *e)
 {
     struct json_object *o = NULL;
@@ -81,6 +101,8 @@ static int parse_linux(struct bundle *b, struct error *e)
         (r = json_get_string(o, "linux", "rootfsPropagation", false, &propagation, e)) < 0)
         return r;
     if (propagation && propagation[0] && (r = parse_propagation(propagation, &b->spec.root_propagation, e)) < 0)
+        return r;
+    if ((r = parse_namespaces(o, &b->spec, e)) < 0)
         return r;
     r = parse_resources(o, b, e);
     return r < 0 ? r : oci_parse_linux(b, o, e);

@@ -2,6 +2,7 @@
 
 #include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/hooks.h"
+#include "cmd/runsc-c/network/network.h"
 #include "cmd/runsc-c/sandbox/isolate.h"
 #include "cmd/runsc-c/sandbox/signals.h"
 #include "cmd/runsc-c/state.h"
@@ -170,6 +171,7 @@ struct start {
     struct sandbox_stdio io;
     int listen_fd, null_fd;
     int report[2];
+    int net[2]; /* by which the network comes; -1: none does */
     struct isolation iso;
 };
 
@@ -201,6 +203,7 @@ static void let_go(const struct start *st)
 static int build_sandbox(struct start *st, struct sandbox **sb, struct error *e)
 {
     const struct launch *l = st->l;
+    struct net_config *network = NULL;
     int r;
 
     setsid();
@@ -212,6 +215,9 @@ static int build_sandbox(struct start *st, struct sandbox **sb, struct error *e)
         return r;
     if (!l->start && (r = sandbox_check_init(*sb, e)) < 0)
         return r;
+    if (st->net[1] >= 0 && (r = network_receive(st->net[1], &network, e)) < 0)
+        return r;
+    sandbox_set_network(*sb, network);
     if ((r = signals_forward(*sb, l->state == NULL, e)) < 0)
         return r;
     let_go(st);
@@ -263,6 +269,7 @@ static int see_through(struct start *st, pid_t child, struct error *e)
     if ((l->state && (r = state_save(l->state, &info, e)) < 0) || (l->cgroup && (r = cgroup_join(l->cgroup, child, e)) < 0) ||
         (r = isolate_map_ids(l->spec, &st->iso, child, e)) < 0 ||
         (r = run_hooks(l, &info, HOOK_PRESTART, HOOK_CREATE_CONTAINER, "creating", e)) < 0 ||
+        (st->net[0] >= 0 && (r = network_send(st->net[0], l->spec->netns.path, child, e)) < 0) ||
         (r = isolate_release(&st->iso, e)) < 0 || (r = wait_report(st->report[0], e)) < 0)
         return r;
     info.creating = false;
@@ -272,6 +279,15 @@ static int see_through(struct start *st, pid_t child, struct error *e)
     return l->start ? run_hooks(l, &info, HOOK_POSTSTART, HOOK_POSTSTART, "running", e) : 0;
 }
 
+/* Whether there can be anything in the network namespace at this time: a new one is empty, unless hooks fill it. */
+static bool wants_network(const struct launch *l)
+{
+    const struct container_spec *s = l->spec;
+
+    return l->start && s->network == SPEC_NETWORK_SANDBOX && s->netns.given &&
+           (s->netns.path || (l->hooks && hooks_at_create(l->hooks)));
+}
+
 /* Forks the sentry. Returns once it has built the container, and started it if asked: its pid, or -errno with it gone. */
 static pid_t start_sentry(struct start *st, struct error *e)
 {
@@ -279,13 +295,15 @@ static pid_t start_sentry(struct start *st, struct error *e)
     pid_t child;
     int r;
 
-    st->listen_fd = -1;
+    st->listen_fd = st->net[0] = st->net[1] = -1;
     r = st->foreground ? take_stdio(&st->io, e) : detached_stdio(l, &st->io, e);
     if (r < 0 || (l->state && (r = st->listen_fd = state_listen(l->state, e)) < 0))
         return r;
     st->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (st->null_fd < 0 || pipe2(st->report, O_CLOEXEC) < 0)
         return error_set(e, errno, "sandbox process");
+    if (wants_network(l) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, st->net) < 0)
+        return error_set(e, errno, "socket pair");
     sandbox_look_at_host(l->spec);
     signals_block();
     child = isolate_fork(&st->iso, e);
@@ -295,12 +313,16 @@ static pid_t start_sentry(struct start *st, struct error *e)
         return child;
     close(st->report[1]);
     close(st->null_fd);
+    if (st->net[1] >= 0)
+        close(st->net[1]);
     for (int i = 0; i < 3; i++)
         close(st->io.fd[i]);
     if (st->listen_fd >= 0)
         close(st->listen_fd);
     r = see_through(st, child, e);
     close(st->report[0]);
+    if (st->net[0] >= 0)
+        close(st->net[0]);
     if (r < 0) {
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);

@@ -1,6 +1,8 @@
 /* Addresses: in and out of sockaddr, and which of them are lo's. */
 #include "sentry/socket/inet_loopback/inet.h"
 
+#include "sentry/socket/inet_net/inet_net.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
@@ -35,9 +37,23 @@ bool inet_is_any(const struct in6_addr *a)
     return inet_is_v4(a) ? v4_of(a) == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(a);
 }
 
-bool inet_is_local(const struct in6_addr *a)
+bool inet_is_loopback(const struct in6_addr *a)
 {
     return inet_is_v4(a) ? v4_of(a) >> 24 == 127 : IN6_IS_ADDR_LOOPBACK(a);
+}
+
+bool inet_is_local(struct net *net, const struct in6_addr *a)
+{
+    bool local;
+
+    if (inet_is_loopback(a))
+        return true;
+    if (!atomic_load_explicit(&net->has_links, memory_order_relaxed))
+        return false;
+    netstack_lock(net->stack);
+    local = netstack_addr_is_local(net->stack, a);
+    netstack_unlock(net->stack);
+    return local;
 }
 
 int inet_addr_in(const struct inet_sock *i, const struct sock_addr *a, struct inet_end *out)
@@ -49,6 +65,9 @@ int inet_addr_in(const struct inet_sock *i, const struct sock_addr *a, struct in
             return -EINVAL;
         out->addr = a->in6.sin6_addr;
         out->port = ntohs(a->in6.sin6_port);
+        out->scope = 0;
+        if (a->len >= sizeof(a->in6) && (addr_is_linklocal(&out->addr) || addr_is_linklocal_multicast(&out->addr)))
+            out->scope = (int)a->in6.sin6_scope_id;
         if (i->o.v6only && inet_is_v4(&out->addr))
             return -ENETUNREACH;
         return 0;
@@ -62,6 +81,7 @@ int inet_addr_in(const struct inet_sock *i, const struct sock_addr *a, struct in
         return -EAFNOSUPPORT;
     out->addr = mapped(a->in.sin_addr);
     out->port = ntohs(a->in.sin_port);
+    out->scope = 0;
     return 0;
 }
 
@@ -79,6 +99,7 @@ void inet_addr_out(const struct inet_sock *i, const struct inet_end *e, struct s
     out->in6.sin6_family = AF_INET6;
     out->in6.sin6_port = htons(e->port);
     out->in6.sin6_addr = e->addr;
+    out->in6.sin6_scope_id = (uint32_t)e->scope;
 }
 
 int inet_getname(struct socket *s, bool peer, struct sock_addr *out)
@@ -89,7 +110,7 @@ int inet_getname(struct socket *s, bool peer, struct sock_addr *out)
 
     mutex_lock(&s->lock);
     e = peer ? i->remote : i->local;
-    connected = i->state == TCP_S_ESTABLISHED;
+    connected = i->state == TCP_S_ESTABLISHED || (i->state == TCP_S_NET && net_tcp_is_connected(i));
     mutex_unlock(&s->lock);
     if (peer && (!connected || !e.port))
         return -ENOTCONN;
@@ -100,18 +121,24 @@ int inet_getname(struct socket *s, bool peer, struct sock_addr *out)
 int inet_route(const struct inet_sock *i, struct inet_end *dst, struct in6_addr *src)
 {
     struct in6_addr lo4 = mapped((struct in_addr){htonl(INADDR_LOOPBACK)});
-    bool v4 = inet_is_v4(&dst->addr) || i->s.family == AF_INET;
+    bool v4 = inet_is_v4(&dst->addr) || i->s.family == AF_INET, chosen = !inet_is_any(&i->local.addr);
 
     if (inet_is_any(&dst->addr))
         dst->addr = v4 || inet_is_v4(&i->local.addr) ? lo4 : in6addr_loopback;
     if (inet_is_v4(&dst->addr) && v4_of(&dst->addr) == INADDR_BROADCAST && !i->s.broadcast)
         return -EACCES;
-    if (!inet_is_local(&dst->addr))
-        return -ENETUNREACH;
     v4 = inet_is_v4(&dst->addr);
+    if (!inet_is_local(i->s.net, &dst->addr)) {
+        if (!atomic_load(&i->s.net->has_links) || (chosen && i->s.type != SOCK_RAW && inet_is_v4(&i->local.addr) != v4))
+            return -ENETUNREACH;
+        return 1;
+    }
     /* An IPv6 address has been chosen and the other end speaks IPv4, or the other way round. */
-    if (!inet_is_any(&i->local.addr) && inet_is_v4(&i->local.addr) != v4)
+    if (chosen && inet_is_v4(&i->local.addr) != v4)
         return v4 ? -ENETUNREACH : -EINVAL;
-    *src = inet_is_any(&i->local.addr) ? (v4 ? lo4 : in6addr_loopback) : i->local.addr;
+    *src = chosen && !addr_is_multicast(&i->local.addr) ? i->local.addr
+           : !inet_is_loopback(&dst->addr)              ? dst->addr
+           : v4                                         ? lo4
+                                                        : in6addr_loopback;
     return 0;
 }

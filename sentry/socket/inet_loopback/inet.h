@@ -1,10 +1,8 @@
 /*
- * AF_INET and AF_INET6 inside the sandbox: TCP and UDP between local addresses (127.0.0.0/8, ::1), as a network namespace with
- * only `lo` up has them. No packets are made: a segment is a message in the receiver's queue, connections are two sockets that
- * point at each other, and ports are a table. Addresses elsewhere are unreachable.
- *
- * This is the transport of `--network=none`, and of loopback in general: where a sandbox has a network interface, the sockets
- * of netstack take the place of these for other addresses.
+ * AF_INET and AF_INET6 inside the sandbox: TCP and UDP between local addresses (127.0.0.0/8, ::1, and those of the sandbox's
+ * interfaces). No packets are made: a segment is a message in the receiver's queue, connections are two sockets that point at
+ * each other, and ports are a table. Where other addresses can be reached, a socket gets an end in the netstack besides: see
+ * inet_net/inet_net.h.
  *
  * IPv4 addresses are kept as mapped IPv6 ones throughout, ports in host order.
  *
@@ -19,13 +17,19 @@
 #include "sentry/socket/scm.h"
 #include "sentry/socket/socket.h"
 
+struct raw_ep;
+struct tcp_sock;
+struct udp_ep;
+
 /* One end: address and port. */
 struct inet_end {
     struct in6_addr addr;
     uint16_t port; /* 0: none */
+    int scope;     /* interface of a link-local address; 0: none */
 };
 
-enum tcp_state { TCP_S_CLOSE, TCP_S_LISTEN, TCP_S_SYN_SENT, TCP_S_ESTABLISHED };
+/* TCP_S_NET: connecting or connected by `tp`, which knows the rest. */
+enum tcp_state { TCP_S_CLOSE, TCP_S_LISTEN, TCP_S_SYN_SENT, TCP_S_ESTABLISHED, TCP_S_NET };
 
 /* Options that are one integer; see option.c for which they are. */
 struct inet_options {
@@ -66,6 +70,16 @@ struct inet_sock {
     struct inet_end cork_dst; /* of a datagram, and from where */
     struct inet_end cork_src;
     struct ktimer cork_timer; /* TCP; see tcp_data.c */
+    /* Ends in the netstack, NULL while there are none; changed under s.lock. */
+    struct tcp_sock *tp; /* this and `udp`: once there, until release */
+    struct udp_ep *udp;
+    struct raw_ep *raw;     /* SOCK_RAW, ping: always there */
+    char congestion[16];    /* TCP_CONGESTION */
+    int bound_if;           /* SO_BINDTODEVICE; 0: none. This and the rest: the netstack's lock */
+    struct in_addr mc_addr; /* IP_MULTICAST_IF */
+    uint16_t gso_size;      /* UDP_SEGMENT */
+    bool gro;               /* UDP_GRO */
+    bool net_turn;          /* a listener's next connection is rather one from outside */
 };
 
 static inline struct inet_sock *inet_of(struct socket *s)
@@ -78,10 +92,14 @@ static inline struct inet_sock *inet_of(struct socket *s)
 int must_check inet_addr_in(const struct inet_sock *i, const struct sock_addr *a, struct inet_end *out);
 void inet_addr_out(const struct inet_sock *i, const struct inet_end *e, struct sock_addr *out);
 int inet_getname(struct socket *s, bool peer, struct sock_addr *out);
-bool inet_is_any(const struct in6_addr *a);   /* 0.0.0.0 or :: */
-bool inet_is_local(const struct in6_addr *a); /* one of lo's */
+bool inet_is_any(const struct in6_addr *a);                    /* 0.0.0.0 or :: */
+bool inet_is_local(struct net *net, const struct in6_addr *a); /* one of ours */
+bool inet_is_loopback(const struct in6_addr *a);               /* one of lo's */
 bool inet_is_v4(const struct in6_addr *a);
-/* Where a message to `dst` goes (the wildcard means lo) and from where: 0, -ENETUNREACH, -EACCES for broadcast. */
+/*
+ * Where a message to `dst` goes (the wildcard means lo) and from where: 0: to somebody here; 1: out, by the netstack, which
+ * finds the way itself; -ENETUNREACH, -EACCES for broadcast.
+ */
 int must_check inet_route(const struct inet_sock *i, struct inet_end *dst, struct in6_addr *src);
 
 /* table.c */
@@ -111,20 +129,25 @@ int inet_set_listening(struct inet_sock *i, unsigned int backlog);
 void inet_set_remote(struct inet_sock *i, const struct inet_end *remote, const struct in6_addr *src, enum tcp_state state);
 
 /* tcp.c, tcp_data.c, udp.c */
-extern const struct socket_ops tcp_ops, udp_ops;
+extern const struct socket_ops lo_tcp_ops, lo_udp_ops;
 struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int family, int type, int protocol);
 void inet_destroy(struct socket *s);
-ssize_t tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m);
-ssize_t tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m);
+ssize_t lo_tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m);
+ssize_t lo_tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m);
 uint32_t lo_tcp_poll(struct socket *s);
-long tcp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
-void tcp_wmem_freed(struct socket *s);
-void tcp_cork_init(struct inet_sock *i);
-void tcp_uncork(struct inet_sock *i);            /* sends what is kept */
-int tcp_kernel_state(const struct inet_sock *i); /* TCP_ESTABLISHED... as the kernel numbers them */
+long lo_tcp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
+void lo_tcp_wmem_freed(struct socket *s);
+void lo_tcp_cork_init(struct inet_sock *i);
+void lo_tcp_uncork(struct inet_sock *i);            /* sends what is kept */
+int lo_tcp_kernel_state(const struct inet_sock *i); /* TCP_ESTABLISHED... as the kernel numbers them */
+
+struct inet_sock *lo_tcp_make_server(struct inet_sock *listener); /* an accepted connection's, as the listener is set up */
+void lo_tcp_unprepare(struct inet_sock *i);                       /* back to before connect(2); s.lock is held */
 
 /* option.c */
 void inet_options_init(struct inet_options *o);
+/* Calls fn for each option of a level that differs from its default. */
+void inet_options_changed(const struct inet_options *o, int level, void (*fn)(void *arg, int name, int value), void *arg);
 int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const void *val, socklen_t len);
 int inet_getsockopt(struct socket *s, struct task *t, int level, int name, void *val, socklen_t *len);
 

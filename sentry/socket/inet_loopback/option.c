@@ -6,6 +6,7 @@
 #include "sentry/socket/inet_loopback/inet.h"
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -132,6 +133,16 @@ void inet_options_init(struct inet_options *o)
         *value_of(o, &int_options[i]) = int_options[i].initial;
 }
 
+void inet_options_changed(const struct inet_options *o, int level, void (*fn)(void *arg, int name, int value), void *arg)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
+        int v = *value_of((struct inet_options *)o, &int_options[i]);
+
+        if (int_options[i].level == level && v != int_options[i].initial)
+            fn(arg, int_options[i].name, v);
+    }
+}
+
 /* Is that level one of this socket's? */
 static bool has_level(const struct inet_sock *i, int level)
 {
@@ -143,7 +154,10 @@ static bool has_level(const struct inet_sock *i, int level)
     case SOL_TCP:
         return i->s.type == SOCK_STREAM;
     case SOL_UDP:
-        return i->s.type == SOCK_DGRAM;
+        return i->s.type == SOCK_DGRAM && !i->raw;
+    case SOL_RAW:
+    case SOL_ICMPV6:
+        return i->s.type == SOCK_RAW;
     case K_SOL_UDPLITE:
         return i->s.protocol == IPPROTO_UDPLITE;
     default:
@@ -163,7 +177,7 @@ static const struct int_option *find(const struct inet_sock *i, int level, int n
 /* -errno; 1: it gets its default; 0: as it is. */
 static int check_special(const struct inet_sock *i, const struct int_option *opt, int v)
 {
-    if (opt->level == SOL_IPV6 && opt->name == IPV6_V6ONLY && i->local.port)
+    if (opt->level == SOL_IPV6 && opt->name == IPV6_V6ONLY && i->local.port && i->s.type != SOCK_RAW)
         return -EINVAL;
     if (opt->level == SOL_TCP && opt->name == TCP_MAXSEG && v == 0)
         return 1;
@@ -190,8 +204,9 @@ static int set_int(struct inet_sock *i, struct task *t, const struct int_option 
     mutex_lock(&i->s.lock);
     *value_of(&i->o, opt) = special ? opt->initial : v;
     mutex_unlock(&i->s.lock);
+    net_option_changed(i, opt->level, opt->name, *value_of(&i->o, opt));
     if (opt->level == SOL_TCP && (opt->name == TCP_CORK ? !v : opt->name == TCP_NODELAY && v))
-        tcp_uncork(i);
+        lo_tcp_uncork(i);
     return 0;
 }
 
@@ -215,61 +230,20 @@ static int set_addrform(struct inet_sock *i, const void *val, socklen_t len)
     return r;
 }
 
-/* Multicast needs an interface that can do it, and lo cannot. */
-static int set_multicast(struct inet_sock *i, int level, int name, const void *val, socklen_t len)
-{
-    int v;
-
-    if (level == SOL_IP) {
-        switch (name) {
-        case IP_ADD_MEMBERSHIP:
-        case IP_ADD_SOURCE_MEMBERSHIP:
-        case MCAST_JOIN_GROUP:
-        case MCAST_JOIN_SOURCE_GROUP:
-            return len < sizeof(struct ip_mreq) ? -EINVAL : -ENODEV;
-        case IP_DROP_MEMBERSHIP:
-        case IP_DROP_SOURCE_MEMBERSHIP:
-        case MCAST_LEAVE_GROUP:
-        case MCAST_LEAVE_SOURCE_GROUP:
-            return len < sizeof(struct ip_mreq) ? -EINVAL : -EADDRNOTAVAIL;
-        case IP_MULTICAST_IF:
-            return len < sizeof(struct in_addr) ? -EINVAL : 0;
-        default:
-            return -ENOPROTOOPT;
-        }
-    }
-    if (level != SOL_IPV6)
-        return -ENOPROTOOPT;
-    switch (name) {
-    case IPV6_JOIN_GROUP:
-    case IPV6_JOIN_ANYCAST:
-    case MCAST_JOIN_GROUP:
-        return len < sizeof(struct ipv6_mreq) ? -EINVAL : -ENODEV;
-    case IPV6_LEAVE_GROUP:
-    case IPV6_LEAVE_ANYCAST:
-    case MCAST_LEAVE_GROUP:
-        return len < sizeof(struct ipv6_mreq) ? -EINVAL : -EADDRNOTAVAIL;
-    case IPV6_MULTICAST_IF:
-    case K_IPV6_UNICAST_IF:
-        if (sockopt_get_int(val, len, &v))
-            return -EINVAL;
-        if (v && v != INET_LO_INDEX)
-            return -ENODEV;
-        i->o.mc_if6 = v;
-        return 0;
-    default:
-        return -ENOPROTOOPT;
-    }
-}
-
-static int set_congestion(const void *val, socklen_t len)
+static int set_congestion(struct inet_sock *i, const void *val, socklen_t len)
 {
     char name[16] = {0};
 
     if (len < 1)
         return -EINVAL;
     memcpy(name, val, len < sizeof(name) - 1 ? len : sizeof(name) - 1);
-    return strcmp(name, "cubic") == 0 || strcmp(name, "reno") == 0 ? 0 : -ENOENT;
+    if (strcmp(name, "cubic") != 0 && strcmp(name, "reno") != 0)
+        return -ENOENT;
+    mutex_lock(&i->s.lock);
+    strcpy(i->congestion, name);
+    mutex_unlock(&i->s.lock);
+    net_option_changed(i, SOL_TCP, TCP_CONGESTION, 0);
+    return 0;
 }
 
 int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const void *val, socklen_t len)
@@ -279,7 +253,7 @@ int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const
     int v;
 
     if (!has_level(i, level))
-        return -ENOPROTOOPT;
+        return level == SOL_SOCKET ? net_setsockopt(i, t, level, name, val, len) : -ENOPROTOOPT;
     if (opt) {
         if (opt->flags & OPT_BYTE && len >= 1 && len < sizeof(int))
             v = *(const uint8_t *)val;
@@ -290,7 +264,7 @@ int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const
     if (level == SOL_TCP) {
         switch (name) {
         case TCP_CONGESTION:
-            return set_congestion(val, len);
+            return set_congestion(i, val, len);
         case TCP_REPAIR:
             return cred_has_cap(t->cred, CAP_NET_ADMIN) ? -ENOPROTOOPT : -EPERM;
         case K_TCP_ULP:
@@ -303,7 +277,7 @@ int inet_setsockopt(struct socket *s, struct task *t, int level, int name, const
         return len == 0 ? 0 : -EINVAL;
     if (level == SOL_IPV6 && name == IPV6_ADDRFORM)
         return set_addrform(i, val, len);
-    return set_multicast(i, level, name, val, len);
+    return net_setsockopt(i, t, level, name, val, len);
 }
 
 static int put_bytes(void *val, socklen_t *len, const void *from, socklen_t n)
@@ -336,7 +310,7 @@ static int get_tcp_info(struct inet_sock *i, void *val, socklen_t *len)
     };
 
     mutex_lock(&i->s.lock);
-    info.tcpi_state = (uint8_t)tcp_kernel_state(i);
+    info.tcpi_state = (uint8_t)lo_tcp_kernel_state(i);
     if (i->state == TCP_S_LISTEN) {
         info.tcpi_unacked = i->nr_accepts;
         info.tcpi_sacked = i->backlog;
@@ -349,15 +323,16 @@ static int get_tcp_info(struct inet_sock *i, void *val, socklen_t *len)
 
 static int get_special(struct inet_sock *i, int level, int name, void *val, socklen_t *len)
 {
-    char congestion[16] = "cubic";
-    struct in_addr none = {0};
+    int r = net_getsockopt(i, level, name, val, len);
 
+    if (r != -ENOPROTOOPT)
+        return r;
     if (level == SOL_TCP) {
         switch (name) {
         case TCP_INFO:
             return get_tcp_info(i, val, len);
         case TCP_CONGESTION:
-            return put_bytes(val, len, congestion, sizeof(congestion));
+            return put_bytes(val, len, i->congestion, sizeof(i->congestion));
         case K_TCP_ULP:
         case TCP_CC_INFO:
             *len = 0;
@@ -372,10 +347,6 @@ static int get_special(struct inet_sock *i, int level, int name, void *val, sock
         *len = 0;
         return 0;
     }
-    if (level == SOL_IP && name == IP_MULTICAST_IF)
-        return put_bytes(val, len, &none, sizeof(none));
-    if (level == SOL_IPV6 && name == IPV6_MULTICAST_IF)
-        return sockopt_put_int(val, len, i->o.mc_if6);
     return -ENOPROTOOPT;
 }
 
@@ -386,6 +357,8 @@ int inet_getsockopt(struct socket *s, struct task *t, int level, int name, void 
 
     if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
         return sockopt_put_int(val, len, i->state == TCP_S_LISTEN);
+    if (level == SOL_SOCKET)
+        return net_getsockopt(i, level, name, val, len);
     if (!has_level(i, level))
         return level == SOL_SOCKET || level == SOL_IPV6 || level == SOL_RAW ? -ENOPROTOOPT : -EOPNOTSUPP;
     if (!opt)

@@ -24,7 +24,7 @@ static void show_end(struct seq *s, const struct inet_end *e, bool v6)
 static void show_sock(struct seq *s, const struct inet_sock *i, int n, bool v6)
 {
     bool udp = i->s.type == SOCK_DGRAM;
-    int state = udp ? (i->state == TCP_S_ESTABLISHED ? 1 : 7) : tcp_kernel_state(i);
+    int state = udp ? (i->state == TCP_S_ESTABLISHED ? 1 : 7) : lo_tcp_kernel_state(i);
     size_t start = s->len;
 
     seq_printf(s, "%*d: ", udp ? 5 : 4, n);

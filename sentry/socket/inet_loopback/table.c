@@ -6,6 +6,7 @@
 #include "sentry/socket/inet_loopback/inet.h"
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -177,7 +178,8 @@ static int bind_check(struct inet_sock *i, struct task *t, const struct sock_add
     }
     if (r)
         return r == -ENETUNREACH ? -EINVAL : r;
-    if (!inet_is_any(&e->addr) && !inet_is_local(&e->addr) && !i->o.freebind && !i->o.transparent)
+    if (!inet_is_any(&e->addr) && !inet_is_local(i->s.net, &e->addr) && !i->o.freebind && !i->o.transparent &&
+        !(i->s.type != SOCK_STREAM && atomic_load(&i->s.net->has_links) && net_addr_is_group(i->s.net, &e->addr)))
         return -EADDRNOTAVAIL;
     if (e->port && e->port < atomic_load(&i->s.net->unprivileged_port) && !cred_has_cap(t->cred, CAP_NET_BIND_SERVICE))
         return -EACCES;
@@ -215,6 +217,15 @@ int inet_bind(struct socket *s, struct task *t, const struct sock_addr *a)
     if (!r)
         i->addr_chosen = !inet_is_any(&e.addr);
     mutex_unlock(&tb->lock);
+    i->local.scope = e.scope;
+    if (!r && i->local.port && s->type == SOCK_DGRAM) {
+        r = net_udp_bound(i);
+        if (r) {
+            inet_table_remove(i);
+            i->local.addr = in6addr_any;
+            i->addr_chosen = i->port_chosen = false;
+        }
+    }
     mutex_unlock(&s->lock);
     return r;
 }

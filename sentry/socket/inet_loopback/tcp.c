@@ -9,6 +9,7 @@
 #include "sentry/socket/inet_loopback/inet.h"
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -34,7 +35,8 @@ struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int 
     list_init(&i->pending);
     list_init(&i->accept_node);
     if (type == SOCK_STREAM) {
-        tcp_cork_init(i);
+        lo_tcp_cork_init(i);
+        strcpy(i->congestion, "cubic");
         i->s.sndbuf = TCP_SNDBUF;
         i->s.rcvbuf = TCP_RCVBUF;
     }
@@ -57,15 +59,17 @@ int inet_create(struct task *t, struct net *net, int family, int type, int proto
     case SOCK_STREAM:
         if (protocol && protocol != IPPROTO_TCP)
             return -EPROTONOSUPPORT;
-        i = inet_alloc(net, &tcp_ops, family, type, IPPROTO_TCP);
+        i = inet_alloc(net, &lo_tcp_ops, family, type, IPPROTO_TCP);
         break;
     case SOCK_DGRAM:
+        if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)
+            return net_raw_create(t, net, family, type, protocol, out);
         if (protocol && protocol != IPPROTO_UDP && protocol != IPPROTO_UDPLITE)
-            return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? -EACCES : -EPROTONOSUPPORT;
-        i = inet_alloc(net, &udp_ops, family, type, protocol ? protocol : IPPROTO_UDP);
+            return -EPROTONOSUPPORT;
+        i = inet_alloc(net, &lo_udp_ops, family, type, protocol ? protocol : IPPROTO_UDP);
         break;
     case SOCK_RAW:
-        return protocol == 0 ? -EPROTONOSUPPORT : !cred_has_cap(t->cred, CAP_NET_RAW) ? -EPERM : -EPROTONOSUPPORT;
+        return net_raw_create(t, net, family, type, protocol, out);
     default:
         return -ESOCKTNOSUPPORT;
     }
@@ -86,11 +90,13 @@ static void wake_all(struct inet_sock *i)
     waitq_wake(&i->s.wq, ALL_EVENTS);
 }
 
-int tcp_kernel_state(const struct inet_sock *i)
+int lo_tcp_kernel_state(const struct inet_sock *i)
 {
     unsigned int shut = atomic_load(&i->s.shutdown);
 
     switch (i->state) {
+    case TCP_S_NET:
+        return net_tcp_state(i);
     case TCP_S_LISTEN:
         return TCP_LISTEN;
     case TCP_S_SYN_SENT:
@@ -105,10 +111,10 @@ int tcp_kernel_state(const struct inet_sock *i)
 }
 
 /* The server's end, as the listener was set up. */
-static struct inet_sock *make_server(struct inet_sock *listener)
+struct inet_sock *lo_tcp_make_server(struct inet_sock *listener)
 {
     struct socket *l = &listener->s;
-    struct inet_sock *conn = inet_alloc(l->net, &tcp_ops, l->family, SOCK_STREAM, IPPROTO_TCP);
+    struct inet_sock *conn = inet_alloc(l->net, &lo_tcp_ops, l->family, SOCK_STREAM, IPPROTO_TCP);
 
     if (!conn)
         return NULL;
@@ -133,7 +139,7 @@ static struct inet_sock *make_server(struct inet_sock *listener)
 /* Both are locked, the client has its addresses, and there is room. 0 or -ENOMEM. */
 static int establish(struct inet_sock *client, struct inet_sock *listener)
 {
-    struct inet_sock *conn = make_server(listener);
+    struct inet_sock *conn = lo_tcp_make_server(listener);
 
     if (!conn)
         return -ENOMEM;
@@ -172,7 +178,7 @@ static int connect_result(struct inet_sock *i, bool nonblock)
     return r ? r : -ECONNABORTED;
 }
 
-/* Finds the way and takes a port. s.lock held. */
+/* Finds the way and takes a port. s.lock held. 1: the way leads out. */
 static int prepare(struct inet_sock *i, struct inet_end *dst)
 {
     struct in6_addr src;
@@ -181,8 +187,12 @@ static int prepare(struct inet_sock *i, struct inet_end *dst)
     if (i->state == TCP_S_LISTEN)
         return -EISCONN;
     r = inet_route(i, dst, &src);
-    if (r)
+    if (r < 0)
         return r;
+    if (r == 1) {
+        sock_set_error(&i->s, 0);
+        return 1;
+    }
     r = inet_autobind(i, dst);
     if (r)
         return r;
@@ -192,7 +202,7 @@ static int prepare(struct inet_sock *i, struct inet_end *dst)
 }
 
 /* Back to where it was, after a refusal. s.lock held. */
-static void unprepare(struct inet_sock *i)
+void lo_tcp_unprepare(struct inet_sock *i)
 {
     struct in6_addr any = in6addr_any;
 
@@ -203,7 +213,7 @@ static void unprepare(struct inet_sock *i)
 
 static int refuse(struct inet_sock *i, int err, bool nonblock)
 {
-    unprepare(i);
+    lo_tcp_unprepare(i);
     if (!nonblock)
         return -err;
     sock_set_error(&i->s, err);
@@ -227,7 +237,7 @@ static int connect_to(struct inet_sock *i, struct inet_sock *listener, bool nonb
     }
     r = establish(i, listener);
     if (r) {
-        unprepare(i);
+        lo_tcp_unprepare(i);
         return r;
     }
     i->connecting = nonblock;
@@ -235,17 +245,19 @@ static int connect_to(struct inet_sock *i, struct inet_sock *listener, bool nonb
     return nonblock ? -EINPROGRESS : 0;
 }
 
-static void tcp_disconnect(struct inet_sock *i);
+static void lo_tcp_disconnect(struct inet_sock *i);
 
 /* connect(2) on a socket that is not free for it: what that says. 1: go on. s.lock held. */
 static int connect_again(struct inet_sock *i, bool nonblock)
 {
+    if (i->state == TCP_S_NET)
+        return net_tcp_connect_again(i, nonblock);
     if (i->connecting || i->state == TCP_S_SYN_SENT)
         return connect_result(i, nonblock);
     return i->state == TCP_S_CLOSE ? 1 : -EISCONN;
 }
 
-static int tcp_connect(struct socket *s, struct task *t, const struct sock_addr *a, bool nonblock)
+static int lo_tcp_connect(struct socket *s, struct task *t, const struct sock_addr *a, bool nonblock)
 {
     struct inet_sock *i = inet_of(s), *listener;
     struct inet_end dst;
@@ -254,7 +266,7 @@ static int tcp_connect(struct socket *s, struct task *t, const struct sock_addr 
     if (a->len < sizeof(sa_family_t))
         return -EINVAL;
     if (a->sa.sa_family == AF_UNSPEC) {
-        tcp_disconnect(i);
+        lo_tcp_disconnect(i);
         return 0;
     }
     mutex_lock(&s->lock);
@@ -267,6 +279,11 @@ static int tcp_connect(struct socket *s, struct task *t, const struct sock_addr 
         return r;
     mutex_lock(&s->lock);
     r = i->state == TCP_S_CLOSE ? prepare(i, &dst) : -EISCONN;
+    if (r == 1) {
+        r = net_tcp_connect(i, &dst, nonblock);
+        mutex_unlock(&s->lock);
+        return r;
+    }
     mutex_unlock(&s->lock);
     if (r)
         return r;
@@ -286,7 +303,7 @@ static int tcp_connect(struct socket *s, struct task *t, const struct sock_addr 
     return r;
 }
 
-static int tcp_listen(struct socket *s, struct task *t, int backlog)
+static int lo_tcp_listen(struct socket *s, struct task *t, int backlog)
 {
     struct inet_sock *i = inet_of(s);
     int r = -EINVAL;
@@ -298,6 +315,8 @@ static int tcp_listen(struct socket *s, struct task *t, int backlog)
             r = -EADDRINUSE;
         if (!r)
             r = inet_set_listening(i, (unsigned int)backlog);
+        if (!r)
+            r = net_tcp_listen(i, backlog);
     }
     mutex_unlock(&s->lock);
     return r;
@@ -330,7 +349,7 @@ static void admit(struct inet_sock *listener)
             was = stop_pending(client);
             if (establish(client, listener)) {
                 sock_set_error(&client->s, ETIMEDOUT);
-                unprepare(client);
+                lo_tcp_unprepare(client);
             }
         }
         sock_unlock_two(&client->s, &listener->s);
@@ -341,7 +360,7 @@ static void admit(struct inet_sock *listener)
     }
 }
 
-static int tcp_accept(struct socket *s, struct task *t, struct socket **out)
+static int lo_tcp_accept(struct socket *s, struct task *t, struct socket **out)
 {
     struct inet_sock *i = inet_of(s), *conn = NULL;
     bool waiting = false;
@@ -350,7 +369,11 @@ static int tcp_accept(struct socket *s, struct task *t, struct socket **out)
     mutex_lock(&s->lock);
     if (i->state != TCP_S_LISTEN) {
         r = -EINVAL;
+    } else if (i->tp && (i->net_turn || list_empty(&i->accepts)) && (r = net_tcp_accept(i, &conn)) == 0) {
+        /* One from outside; those from inside are next. */
+        i->net_turn = false;
     } else if (!list_empty(&i->accepts)) {
+        i->net_turn = true;
         conn = list_first_entry(&i->accepts, struct inet_sock, accept_node);
         list_del_init(&conn->accept_node);
         i->nr_accepts--;
@@ -401,7 +424,7 @@ static void strip(struct inet_sock *i, struct leftovers *lo)
     i->connecting = false;
 }
 
-static void tcp_end(struct inet_sock *i);
+static void lo_tcp_end(struct inet_sock *i);
 
 /* Clients that wait for room in the backlog of a listener that is no more. None come after them: its state says so. */
 static void refuse_pending(struct inet_sock *listener)
@@ -421,7 +444,7 @@ static void refuse_pending(struct inet_sock *listener)
         was = stop_pending(client);
         if (client->state == TCP_S_SYN_SENT) {
             sock_set_error(&client->s, ECONNREFUSED);
-            unprepare(client);
+            lo_tcp_unprepare(client);
         }
         mutex_unlock(&client->s.lock);
         wake_all(client);
@@ -451,14 +474,14 @@ static void dispose(struct inet_sock *i, struct leftovers *lo, bool reset)
         list_del_init(&j->accept_node);
         j->s.linger = true; /* nobody will read it: a reset */
         j->s.linger_secs = 0;
-        tcp_end(j);
+        lo_tcp_end(j);
         inet_put(j);
     }
     refuse_pending(i);
     skb_free_list(&lo->queue);
 }
 
-static void tcp_end(struct inet_sock *i)
+static void lo_tcp_end(struct inet_sock *i)
 {
     struct leftovers lo;
     bool reset;
@@ -466,6 +489,7 @@ static void tcp_end(struct inet_sock *i)
     mutex_lock(&i->s.lock);
     i->dead = true;
     reset = i->s.linger && i->s.linger_secs == 0;
+    net_tcp_close(i);
     strip(i, &lo);
     inet_table_remove(i);
     inet_set_remote(i, NULL, NULL, TCP_S_CLOSE);
@@ -474,25 +498,26 @@ static void tcp_end(struct inet_sock *i)
     dispose(i, &lo, reset);
 }
 
-static void tcp_release(struct socket *s)
+static void lo_tcp_release(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
 
     ktimer_cancel_sync(&i->cork_timer);
-    tcp_uncork(i);
-    tcp_end(i);
+    lo_tcp_uncork(i);
+    lo_tcp_end(i);
 }
 
 /* connect(AF_UNSPEC): the socket can be used anew. */
-static void tcp_disconnect(struct inet_sock *i)
+static void lo_tcp_disconnect(struct inet_sock *i)
 {
     struct leftovers lo;
 
     mutex_lock(&i->s.read_lock);
     mutex_lock(&i->s.lock);
     sock_set_error(&i->s, i->state == TCP_S_ESTABLISHED ? ECONNRESET : 0);
+    net_tcp_disconnect(i);
     strip(i, &lo);
-    unprepare(i);
+    lo_tcp_unprepare(i);
     atomic_store(&i->s.shutdown, 0);
     i->received = i->read = 0;
     i->has_mark = i->has_urgent = false;
@@ -502,16 +527,23 @@ static void tcp_disconnect(struct inet_sock *i)
     wake_all(i);
 }
 
-static int tcp_shutdown(struct socket *s, int how)
+static int lo_tcp_shutdown(struct socket *s, int how)
 {
     struct inet_sock *i = inet_of(s), *peer = NULL;
     unsigned int mask = (unsigned int)how + 1;
     enum tcp_state state;
 
     if (mask & SHUT_MASK_SEND)
-        tcp_uncork(i);
+        lo_tcp_uncork(i);
     mutex_lock(&s->lock);
     state = i->state;
+    if (state == TCP_S_NET) {
+        int r = net_tcp_shutdown(i, mask);
+
+        mutex_unlock(&s->lock);
+        wake_all(i);
+        return r;
+    }
     if (state == TCP_S_ESTABLISHED || state == TCP_S_CLOSE)
         atomic_fetch_or(&s->shutdown, mask);
     if (state == TCP_S_ESTABLISHED && mask & SHUT_MASK_SEND && i->peer)
@@ -524,10 +556,10 @@ static int tcp_shutdown(struct socket *s, int how)
     case TCP_S_LISTEN:
         if (!(mask & SHUT_MASK_RCV))
             return 0;
-        tcp_disconnect(i);
+        lo_tcp_disconnect(i);
         return 0;
     case TCP_S_SYN_SENT:
-        tcp_disconnect(i);
+        lo_tcp_disconnect(i);
         return 0;
     default:
         break;
@@ -538,20 +570,22 @@ static int tcp_shutdown(struct socket *s, int how)
     return 0;
 }
 
-const struct socket_ops tcp_ops = {
+const struct socket_ops lo_tcp_ops = {
     .bind = inet_bind,
-    .connect = tcp_connect,
-    .listen = tcp_listen,
-    .accept = tcp_accept,
+    .connect = lo_tcp_connect,
+    .listen = lo_tcp_listen,
+    .accept = lo_tcp_accept,
     .getname = inet_getname,
-    .sendmsg = tcp_sendmsg,
-    .recvmsg = tcp_recvmsg,
-    .shutdown = tcp_shutdown,
+    .sendmsg = lo_tcp_sendmsg,
+    .recvmsg = lo_tcp_recvmsg,
+    .shutdown = lo_tcp_shutdown,
     .poll = lo_tcp_poll,
     .setsockopt = inet_setsockopt,
     .getsockopt = inet_getsockopt,
-    .ioctl = tcp_ioctl,
-    .wmem_freed = tcp_wmem_freed,
-    .release = tcp_release,
+    .ioctl = lo_tcp_ioctl,
+    .so_changed = net_so_changed,
+    .take_error = net_tcp_take_error,
+    .wmem_freed = lo_tcp_wmem_freed,
+    .release = lo_tcp_release,
     .destroy = inet_destroy,
 };

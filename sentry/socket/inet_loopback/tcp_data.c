@@ -3,6 +3,7 @@
 
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -15,7 +16,7 @@ static bool has_room(struct socket *s)
     return (uint64_t)atomic_load(&s->wmem) * 3 <= (uint64_t)(unsigned int)s->sndbuf * 2;
 }
 
-void tcp_wmem_freed(struct socket *s)
+void lo_tcp_wmem_freed(struct socket *s)
 {
     if (atomic_load(&s->nospace) && has_room(s) && atomic_exchange(&s->nospace, false))
         waitq_wake(&s->wq, POLLOUT | POLLWRNORM);
@@ -92,7 +93,7 @@ static struct skb *take_corked(struct inet_sock *i)
     return skb;
 }
 
-void tcp_uncork(struct inet_sock *i)
+void lo_tcp_uncork(struct inet_sock *i)
 {
     struct skb *skb = take_corked(i);
     struct inet_sock *peer;
@@ -110,10 +111,10 @@ void tcp_uncork(struct inet_sock *i)
 
 static void cork_timeout(struct ktimer *kt)
 {
-    tcp_uncork(container_of(kt, struct inet_sock, cork_timer));
+    lo_tcp_uncork(container_of(kt, struct inet_sock, cork_timer));
 }
 
-void tcp_cork_init(struct inet_sock *i)
+void lo_tcp_cork_init(struct inet_sock *i)
 {
     ktimer_init(&i->cork_timer, i->s.net->k->loop, cork_timeout);
 }
@@ -180,13 +181,15 @@ static ssize_t send_piece(struct inet_sock *i, struct inet_sock *peer, struct sk
     return r;
 }
 
-ssize_t tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
+ssize_t lo_tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
 {
     struct inet_sock *i = inet_of(s), *peer;
     ssize_t done = 0, r = 0;
 
-    if (unlikely(m->flags & (MSG_FASTOPEN | MSG_ZEROCOPY)))
+    if (unlikely(m->flags & MSG_FASTOPEN))
         return -EOPNOTSUPP;
+    if (i->state == TCP_S_NET)
+        return net_tcp_sendmsg(i, m);
     if (i->state == TCP_S_SYN_SENT)
         return -EAGAIN;
     r = sock_take_error(s);
@@ -298,7 +301,7 @@ static ssize_t read_message(struct tcp_read *tr, size_t n)
     return r;
 }
 
-ssize_t tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
+ssize_t lo_tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
 {
     struct tcp_read tr = {.i = inet_of(s), .m = m, .peek = m->flags & MSG_PEEK};
     ssize_t done = 0, r = 0;
@@ -308,6 +311,8 @@ ssize_t tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
         m->name->len = 0;
     if (unlikely(m->flags & MSG_ERRQUEUE))
         return -EAGAIN;
+    if (tr.i->state == TCP_S_NET)
+        return net_tcp_recvmsg(tr.i, m);
     if (tr.i->state == TCP_S_SYN_SENT)
         return -EAGAIN;
     if (tr.i->state == TCP_S_LISTEN || (tr.i->state == TCP_S_CLOSE && !atomic_load(&s->err)))
@@ -344,10 +349,14 @@ uint32_t lo_tcp_poll(struct socket *s)
     enum tcp_state state;
     uint32_t mask = 0;
 
+    if (i->state == TCP_S_NET)
+        return net_tcp_poll(i);
     mutex_lock(&s->lock);
     state = i->state;
     if (state == TCP_S_LISTEN) {
         mask = i->nr_accepts ? POLLIN | POLLRDNORM : 0;
+        if (!mask && i->tp)
+            mask = net_tcp_poll(i);
         mutex_unlock(&s->lock);
         return mask;
     }
@@ -378,11 +387,13 @@ uint32_t lo_tcp_poll(struct socket *s)
     return mask;
 }
 
-long tcp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
+long lo_tcp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
 {
     struct inet_sock *i = inet_of(s);
     int n;
 
+    if (i->state == TCP_S_NET)
+        return net_tcp_ioctl(i, c, cmd, arg);
     switch (cmd) {
     case SIOCINQ:
         if (i->state == TCP_S_LISTEN)

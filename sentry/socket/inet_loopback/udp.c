@@ -6,6 +6,7 @@
 
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -18,7 +19,7 @@
 /* What a queued message costs of SO_RCVBUF beside its bytes. */
 #define QUEUE_COST 256
 
-static int udp_connect(struct socket *s, struct task *t, const struct sock_addr *a, bool nonblock)
+static int lo_udp_connect(struct socket *s, struct task *t, const struct sock_addr *a, bool nonblock)
 {
     struct inet_sock *i = inet_of(s);
     struct in6_addr src, any = in6addr_any;
@@ -32,22 +33,30 @@ static int udp_connect(struct socket *s, struct task *t, const struct sock_addr 
         if (i->state == TCP_S_ESTABLISHED && !i->port_chosen)
             inet_table_remove(i);
         inet_set_remote(i, NULL, i->addr_chosen ? NULL : &any, TCP_S_CLOSE);
+        net_udp_disconnect(i, false);
         mutex_unlock(&s->lock);
         return 0;
     }
     r = inet_addr_in(i, a, &dst);
     if (!r)
         r = inet_route(i, &dst, &src);
+    if (r == 1) {
+        r = net_udp_connect(i, &dst);
+        mutex_unlock(&s->lock);
+        return r;
+    }
     if (!r)
         r = inet_autobind(i, NULL);
-    if (!r)
+    if (!r) {
         inet_set_remote(i, &dst, &src, TCP_S_ESTABLISHED);
+        net_udp_disconnect(i, true);
+    }
     mutex_unlock(&s->lock);
     return r;
 }
 
-/* The two ends of a datagram. Binds the sender if need be. */
-static int udp_ends(struct inet_sock *i, const struct sk_msg *m, struct inet_end *src, struct inet_end *dst)
+/* The two ends of a datagram. Binds the sender if need be. 1: it goes out, by the netstack, which knows from where. */
+static int lo_udp_ends(struct inet_sock *i, const struct sk_msg *m, struct inet_end *src, struct inet_end *dst)
 {
     int r = 0;
 
@@ -63,10 +72,13 @@ static int udp_ends(struct inet_sock *i, const struct sk_msg *m, struct inet_end
     }
     if (!r)
         r = inet_route(i, dst, &src->addr);
-    if (!r && m->scm && m->scm->has_src && inet_is_local(&m->scm->src) && inet_is_v4(&m->scm->src) == inet_is_v4(&dst->addr))
+    if (!r && m->scm && m->scm->has_src && inet_is_local(i->s.net, &m->scm->src) &&
+        inet_is_v4(&m->scm->src) == inet_is_v4(&dst->addr))
         src->addr = m->scm->src;
     if (!r)
         r = inet_autobind(i, NULL);
+    else if (r == 1)
+        src->addr = i->local.addr;
     src->port = i->local.port;
     mutex_unlock(&i->s.lock);
     return r;
@@ -160,22 +172,38 @@ static int make_message(struct sk_msg *m, struct skb **out)
     return 0;
 }
 
-static ssize_t udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
+/* What was collected goes out in one datagram; this call's part of it were `n` bytes. */
+static ssize_t send_corked_out(struct inet_sock *i, struct sk_msg *m, const struct inet_end *dst, struct skb *skb, size_t n)
+{
+    struct iovec iov = {skb->data, skb->len};
+    struct sk_msg whole = *m;
+    struct uio uio;
+    ssize_t r;
+
+    uio_init_host(&uio, &iov, 1);
+    whole.uio = &uio;
+    r = net_udp_sendmsg(i, &whole, dst);
+    skb_free(skb);
+    return r < 0 ? r : (ssize_t)n;
+}
+
+static ssize_t lo_udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
 {
     struct inet_sock *i = inet_of(s), *to;
     struct inet_end src, dst;
     size_t n = m->uio->resid;
     struct skb *skb;
-    bool more;
+    bool more, out;
     int r;
 
     if (m->flags & MSG_OOB)
         return -EOPNOTSUPP;
     if (n > 0xffff)
         return -EMSGSIZE;
-    r = udp_ends(i, m, &src, &dst);
-    if (r)
+    r = lo_udp_ends(i, m, &src, &dst);
+    if (r < 0)
         return r;
+    out = r == 1;
     if (n > (inet_is_v4(&dst.addr) ? MAX_PAYLOAD_V4 : MAX_PAYLOAD_V6))
         return -EMSGSIZE;
     r = sock_take_error(s);
@@ -184,9 +212,13 @@ static ssize_t udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
     if (atomic_load(&s->shutdown) & SHUT_MASK_SEND)
         return -EPIPE;
     more = m->flags & MSG_MORE || i->o.udp_cork;
+    if (out && !more && !i->corked)
+        return net_udp_sendmsg(i, m, &dst);
     r = more || i->corked ? add_corked(i, m, more, &src, &dst, &skb) : make_message(m, &skb);
     if (r || !skb)
         return r ? r : (ssize_t)n;
+    if (out)
+        return send_corked_out(i, m, &dst, skb, n);
     skb->from = as_sockaddr(&src);
     skb->to = as_sockaddr(&dst);
     skb->ttl = (uint8_t)(m->scm && m->scm->has_ttl && m->scm->ttl >= 0 ? m->scm->ttl
@@ -260,7 +292,7 @@ static struct skb *take_message(struct inet_sock *i, const struct sk_msg *m, ssi
     return skb;
 }
 
-static ssize_t udp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
+static ssize_t lo_udp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
 {
     struct inet_sock *i = inet_of(s);
     struct skb *skb;
@@ -270,7 +302,7 @@ static ssize_t udp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
     if (m->name)
         m->name->len = 0;
     if (m->flags & MSG_ERRQUEUE)
-        return -EAGAIN;
+        return i->udp ? net_recv_error(i, net_endpoint(i), m) : -EAGAIN;
     if (m->flags & MSG_OOB)
         return -EOPNOTSUPP;
     mutex_lock(&s->read_lock);
@@ -289,12 +321,17 @@ static ssize_t udp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
         put_control(i, m->cmsg, skb);
         if (!(m->flags & MSG_PEEK))
             skb_free(skb);
+    } else if (i->udp && (r == -EAGAIN || r == 0)) {
+        ssize_t outside = net_udp_recvmsg(i, m);
+
+        if (outside != -EAGAIN)
+            r = outside;
     }
     mutex_unlock(&s->read_lock);
     return r;
 }
 
-static int udp_shutdown(struct socket *s, int how)
+static int lo_udp_shutdown(struct socket *s, int how)
 {
     struct inet_sock *i = inet_of(s);
     int r;
@@ -307,16 +344,17 @@ static int udp_shutdown(struct socket *s, int how)
     return r;
 }
 
-static uint32_t udp_poll(struct socket *s)
+static uint32_t lo_udp_poll(struct socket *s)
 {
+    struct inet_sock *i = inet_of(s);
     unsigned int shut = atomic_load(&s->shutdown);
     uint32_t mask = POLLOUT | POLLWRNORM | POLLWRBAND;
 
     mutex_lock(&s->lock);
-    if (s->rq.len)
+    if (s->rq.len || (i->udp && net_udp_readable(i)))
         mask |= POLLIN | POLLRDNORM;
     mutex_unlock(&s->lock);
-    if (atomic_load(&s->err))
+    if (atomic_load(&s->err) || net_has_queued_error(i))
         mask |= POLLERR;
     if (shut == SHUT_MASK_BOTH)
         mask |= POLLHUP;
@@ -325,7 +363,7 @@ static uint32_t udp_poll(struct socket *s)
     return mask;
 }
 
-static long udp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
+static long lo_udp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
 {
     int n = 0;
 
@@ -335,6 +373,8 @@ static long udp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int
         if (skb_peek(&s->rq))
             n = (int)skb_peek(&s->rq)->len;
         mutex_unlock(&s->lock);
+        if (n == 0 && inet_of(s)->udp)
+            n = net_udp_first_len(inet_of(s));
         break;
     case SIOCOUTQ:
         break;
@@ -344,7 +384,7 @@ static long udp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int
     return c->uaccess->copy_out(c, arg, &n, sizeof(n));
 }
 
-static void udp_release(struct socket *s)
+static void lo_udp_release(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
     struct list_head queue;
@@ -352,6 +392,7 @@ static void udp_release(struct socket *s)
 
     mutex_lock(&s->lock);
     i->dead = true;
+    net_udp_close(i);
     inet_table_remove(i);
     inet_set_remote(i, NULL, NULL, TCP_S_CLOSE);
     skb_queue_take(&s->rq, &queue);
@@ -362,17 +403,18 @@ static void udp_release(struct socket *s)
     skb_free(corked);
 }
 
-const struct socket_ops udp_ops = {
+const struct socket_ops lo_udp_ops = {
     .bind = inet_bind,
-    .connect = udp_connect,
+    .connect = lo_udp_connect,
     .getname = inet_getname,
-    .sendmsg = udp_sendmsg,
-    .recvmsg = udp_recvmsg,
-    .shutdown = udp_shutdown,
-    .poll = udp_poll,
+    .sendmsg = lo_udp_sendmsg,
+    .recvmsg = lo_udp_recvmsg,
+    .shutdown = lo_udp_shutdown,
+    .poll = lo_udp_poll,
     .setsockopt = inet_setsockopt,
     .getsockopt = inet_getsockopt,
-    .ioctl = udp_ioctl,
-    .release = udp_release,
+    .ioctl = lo_udp_ioctl,
+    .so_changed = net_so_changed,
+    .release = lo_udp_release,
     .destroy = inet_destroy,
 };

@@ -66,6 +66,8 @@ static int netlink_bind(struct socket *s, struct task *t, const struct sock_addr
         r = bind_port(n, t, a->nl.nl_pid);
     if (!r)
         n->groups = a->nl.nl_groups;
+    if (!r && n->groups)
+        atomic_fetch_add(&s->net->netlink_members, 1);
     return r;
 }
 
@@ -244,6 +246,41 @@ int netlink_deliver(struct file *f, const void *data, size_t n)
     return 0;
 }
 
+/* What may wait to be read; who does not keep up hears of it (ENOBUFS). */
+static void queue_message(struct netlink_sock *n, const void *data, size_t len)
+{
+    struct skb *skb = skb_alloc(NULL, len);
+    bool full = true;
+
+    if (skb) {
+        memcpy(skb->data, data, len);
+        skb->len = (uint32_t)len;
+        mutex_lock(&n->s.lock);
+        full = atomic_load(&n->s.rq.bytes) + len > (size_t)n->s.rcvbuf;
+        if (!full)
+            skb_queue_tail(&n->s.rq, skb);
+        mutex_unlock(&n->s.lock);
+    }
+    if (full) {
+        skb_free(skb);
+        if (!(n->flags & 1u << NETLINK_NO_ENOBUFS))
+            sock_set_error(&n->s, ENOBUFS);
+    }
+    waitq_wake(&n->s.wq, full ? POLLERR : POLLIN | POLLRDNORM);
+}
+
+void netlink_multicast(struct net *net, int protocol, unsigned int group, const void *data, size_t len)
+{
+    struct netlink_sock *n;
+
+    mutex_lock(&net->netlink_lock);
+    list_for_each_entry(n, &net->netlink_all, all_node) {
+        if (n->s.protocol == protocol && group <= 32 && n->groups & 1u << (group - 1))
+            queue_message(n, data, len);
+    }
+    mutex_unlock(&net->netlink_lock);
+}
+
 /* Serves the requests of one message. */
 static void serve(struct netlink_sock *n, struct task *t, const char *buf, size_t len)
 {
@@ -321,6 +358,10 @@ static ssize_t netlink_recvmsg(struct socket *s, struct task *t, struct sk_msg *
 
     if (m->flags & MSG_OOB)
         return -EOPNOTSUPP;
+    r = sock_take_error(s);
+    if (r < 0)
+        return r;
+    r = -EAGAIN;
     mutex_lock(&s->read_lock);
     mutex_lock(&s->lock);
     skb = skb_peek(&s->rq);
@@ -380,6 +421,8 @@ static int netlink_setsockopt(struct socket *s, struct task *t, int level, int n
     if (name == NETLINK_ADD_MEMBERSHIP || name == NETLINK_DROP_MEMBERSHIP) {
         if (v < 1 || v > 64)
             return -EINVAL;
+        if (name == NETLINK_ADD_MEMBERSHIP)
+            atomic_fetch_add(&s->net->netlink_members, 1);
         if (v <= 32 && name == NETLINK_ADD_MEMBERSHIP)
             n->groups |= 1u << (v - 1);
         else if (v <= 32)

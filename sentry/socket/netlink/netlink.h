@@ -1,10 +1,11 @@
 /*
- * AF_NETLINK: sockets by which programs ask the kernel about itself. NETLINK_ROUTE is answered (route.c), about the one
- * interface lo; NETLINK_KOBJECT_UEVENT can be opened and stays silent.
+ * AF_NETLINK: sockets by which programs ask the kernel about itself, and hear of changes. NETLINK_ROUTE (route.c) and
+ * NETLINK_SOCK_DIAG (sock_diag.c) are answered; NETLINK_KOBJECT_UEVENT can be opened and stays silent.
  */
 #ifndef SENTRY_SOCKET_NETLINK_NETLINK_H
 #define SENTRY_SOCKET_NETLINK_NETLINK_H
 
+#include "netstack/stack.h"
 #include "sentry/socket/net.h"
 #include "sentry/socket/socket.h"
 
@@ -40,6 +41,11 @@ void nl_end(struct nl_reply *r);
  * -errno.
  */
 int rtnetlink_request(struct task *t, const struct nlmsghdr *h, const void *body, size_t n, struct nl_reply *out);
+
+/* A message for all sockets of a protocol that have joined a group. May be called under the stack's lock. */
+void netlink_multicast(struct net *net, int protocol, unsigned int group, const void *data, size_t n);
+/* Something in the netstack has changed: tells the sockets that have joined the group. Under the stack's lock. */
+void netlink_notify(struct net *net, enum netstack_event event, const void *object);
 
 /* Puts one message into the receive queue of a netlink socket. -ENOTSOCK or -EINVAL if `f` is none, -ENOBUFS. */
 int netlink_deliver(struct file *f, const void *data, size_t n);

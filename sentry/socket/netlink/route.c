@@ -1,215 +1,188 @@
-/* NETLINK_ROUTE: links, addresses and routes of a namespace with lo alone. It can be looked at and not changed. */
-#include "sentry/socket/inet_loopback/inet.h"
-#include "sentry/socket/netlink/netlink.h"
+/* NETLINK_ROUTE: who answers which request, what requests are made of, and notifications of changes. */
+#include "sentry/kernel/task.h"
+#include "sentry/socket/netlink/rtnl.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <linux/if_addr.h>
-#include <linux/if_link.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
-#include <net/if_arp.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define LO_FLAGS (IFF_UP | IFF_LOOPBACK | IFF_RUNNING | 0x10000 /* IFF_LOWER_UP */)
-
-static void put_link(struct nl_reply *r, uint16_t flags)
+void rtnl_parse_nested(const char *data, size_t len, const char *attr[RTNL_ATTRS], size_t attr_len[RTNL_ATTRS])
 {
-    struct ifinfomsg info = {
-        .ifi_family = AF_UNSPEC, .ifi_type = ARPHRD_LOOPBACK, .ifi_index = INET_LO_INDEX, .ifi_flags = LO_FLAGS};
-    struct rtnl_link_stats64 stats64 = {0};
-    struct rtnl_link_stats stats = {0};
-    uint8_t mac[6] = {0}, zero = 0, one = 1;
-
-    nl_begin(r, RTM_NEWLINK, flags, &info, sizeof(info));
-    nl_attr_str(r, IFLA_IFNAME, "lo");
-    nl_attr_u32(r, IFLA_TXQLEN, 1000);
-    nl_attr(r, IFLA_OPERSTATE, &zero, 1);
-    nl_attr(r, IFLA_LINKMODE, &zero, 1);
-    nl_attr_u32(r, IFLA_MTU, INET_LO_MTU);
-    nl_attr_u32(r, IFLA_MIN_MTU, 0);
-    nl_attr_u32(r, IFLA_MAX_MTU, 0);
-    nl_attr_u32(r, IFLA_GROUP, 0);
-    nl_attr_u32(r, IFLA_PROMISCUITY, 0);
-    nl_attr_u32(r, IFLA_NUM_TX_QUEUES, 1);
-    nl_attr_u32(r, IFLA_NUM_RX_QUEUES, 1);
-    nl_attr(r, IFLA_CARRIER, &one, 1);
-    nl_attr_str(r, IFLA_QDISC, "noqueue");
-    nl_attr(r, IFLA_ADDRESS, mac, sizeof(mac));
-    nl_attr(r, IFLA_BROADCAST, mac, sizeof(mac));
-    nl_attr(r, IFLA_STATS64, &stats64, sizeof(stats64));
-    nl_attr(r, IFLA_STATS, &stats, sizeof(stats));
-    nl_end(r);
-}
-
-/* A message's attribute, or NULL. */
-static const void *find_attr(const char *attrs, size_t n, uint16_t type, size_t *len)
-{
-    while (n >= NLA_HDRLEN) {
+    while (len >= NLA_HDRLEN) {
         struct nlattr a;
+        uint16_t type;
 
-        memcpy(&a, attrs, sizeof(a));
-        if (a.nla_len < NLA_HDRLEN || a.nla_len > n)
-            return NULL;
-        if ((a.nla_type & NLA_TYPE_MASK) == type) {
-            *len = a.nla_len - NLA_HDRLEN;
-            return attrs + NLA_HDRLEN;
+        memcpy(&a, data, sizeof(a));
+        if (a.nla_len < NLA_HDRLEN || a.nla_len > len)
+            return;
+        type = a.nla_type & NLA_TYPE_MASK;
+        if (type < RTNL_ATTRS) {
+            attr[type] = data + NLA_HDRLEN;
+            attr_len[type] = a.nla_len - NLA_HDRLEN;
         }
-        if (NLA_ALIGN(a.nla_len) > n)
-            return NULL;
-        attrs += NLA_ALIGN(a.nla_len);
-        n -= NLA_ALIGN(a.nla_len);
+        if (NLA_ALIGN(a.nla_len) >= len)
+            return;
+        data += NLA_ALIGN(a.nla_len);
+        len -= NLA_ALIGN(a.nla_len);
     }
-    return NULL;
 }
 
-static int get_link(const char *body, size_t n, bool dump, struct nl_reply *r)
+int rtnl_parse(struct rtnl_request *q, size_t fixed)
 {
-    struct ifinfomsg info = {0};
-    const char *name;
-    size_t len = 0;
-
-    if (dump) {
-        put_link(r, NLM_F_MULTI);
-        return 1;
-    }
-    if (n < sizeof(info))
+    if (q->len < fixed)
         return -EINVAL;
-    memcpy(&info, body, sizeof(info));
-    name = find_attr(body + NLMSG_ALIGN(sizeof(info)), n - sizeof(info), IFLA_IFNAME, &len);
-    if (info.ifi_index <= 0 && !name)
-        return -EINVAL;
-    if (info.ifi_index > 0 ? info.ifi_index != INET_LO_INDEX : len < 3 || strncmp(name, "lo", len) != 0)
-        return -ENODEV;
-    put_link(r, 0);
+    if (q->len > NLMSG_ALIGN(fixed))
+        rtnl_parse_nested(q->body + NLMSG_ALIGN(fixed), q->len - NLMSG_ALIGN(fixed), q->attr, q->attr_len);
     return 0;
 }
 
-static void put_addr(struct nl_reply *r, int family)
+uint32_t rtnl_u32(const struct rtnl_request *q, int type, uint32_t otherwise)
 {
-    struct ifaddrmsg msg = {.ifa_family = (uint8_t)family,
-                            .ifa_prefixlen = family == AF_INET ? 8 : 128,
-                            .ifa_flags = IFA_F_PERMANENT,
-                            .ifa_scope = RT_SCOPE_HOST,
-                            .ifa_index = INET_LO_INDEX};
-    struct ifa_cacheinfo forever = {.ifa_prefered = UINT32_MAX, .ifa_valid = UINT32_MAX};
-    uint32_t v4 = htonl(INADDR_LOOPBACK);
+    uint32_t v;
 
-    nl_begin(r, RTM_NEWADDR, NLM_F_MULTI, &msg, sizeof(msg));
-    if (family == AF_INET) {
-        nl_attr(r, IFA_ADDRESS, &v4, sizeof(v4));
-        nl_attr(r, IFA_LOCAL, &v4, sizeof(v4));
-        nl_attr_str(r, IFA_LABEL, "lo");
+    if (!q->attr[type] || q->attr_len[type] < sizeof(v))
+        return otherwise;
+    memcpy(&v, q->attr[type], sizeof(v));
+    return v;
+}
+
+bool rtnl_addr(const struct rtnl_request *q, int type, int family, struct in6_addr *out)
+{
+    be32 v4;
+
+    *out = addr_any(family);
+    if (!q->attr[type] || q->attr_len[type] < (family == AF_INET ? sizeof(v4) : sizeof(*out)))
+        return false;
+    if (family == AF_INET6) {
+        memcpy(out, q->attr[type], sizeof(*out));
     } else {
-        nl_attr(r, IFA_ADDRESS, &in6addr_loopback, sizeof(in6addr_loopback));
+        memcpy(&v4, q->attr[type], sizeof(v4));
+        *out = addr_from_v4(v4);
     }
-    nl_attr_u32(r, IFA_FLAGS, IFA_F_PERMANENT);
-    nl_attr(r, IFA_CACHEINFO, &forever, sizeof(forever));
-    nl_end(r);
+    return true;
 }
 
-/* The local table's routes. */
-static void put_route(struct nl_reply *r, uint16_t flags, int family, int prefix, int type, const void *dst)
+void nl_attr_addr(struct nl_reply *r, uint16_t type, const struct in6_addr *a)
 {
-    struct rtmsg msg = {.rtm_family = (uint8_t)family,
-                        .rtm_dst_len = (uint8_t)prefix,
-                        .rtm_table = RT_TABLE_LOCAL,
-                        .rtm_protocol = RTPROT_KERNEL,
-                        .rtm_scope = type == RTN_BROADCAST ? RT_SCOPE_LINK
-                                     : family == AF_INET   ? RT_SCOPE_HOST
-                                                           : RT_SCOPE_UNIVERSE,
-                        .rtm_type = (uint8_t)type};
-    uint32_t lo = htonl(INADDR_LOOPBACK);
-
-    nl_begin(r, RTM_NEWROUTE, flags, &msg, sizeof(msg));
-    nl_attr_u32(r, RTA_TABLE, RT_TABLE_LOCAL);
-    nl_attr(r, RTA_DST, dst, family == AF_INET ? 4 : 16);
-    if (family == AF_INET)
-        nl_attr(r, RTA_PREFSRC, &lo, sizeof(lo));
+    if (addr_is_v4(a))
+        nl_attr(r, type, &a->s6_addr[12], 4);
     else
-        nl_attr_u32(r, RTA_PRIORITY, 0);
-    nl_attr_u32(r, RTA_OIF, INET_LO_INDEX);
-    nl_end(r);
+        nl_attr(r, type, a, sizeof(*a));
 }
 
-static void put_routes(struct nl_reply *r, int family)
+static int get(struct rtnl_request *q, struct nl_reply *out) NETSTACK_LOCKED
 {
-    uint32_t net = htonl(0x7f000000), host = htonl(INADDR_LOOPBACK), last = htonl(0x7fffffff);
-
-    if (family == AF_INET || family == AF_UNSPEC) {
-        put_route(r, NLM_F_MULTI, AF_INET, 8, RTN_LOCAL, &net);
-        put_route(r, NLM_F_MULTI, AF_INET, 32, RTN_LOCAL, &host);
-        put_route(r, NLM_F_MULTI, AF_INET, 32, RTN_BROADCAST, &last);
-    }
-    if (family == AF_INET6 || family == AF_UNSPEC)
-        put_route(r, NLM_F_MULTI, AF_INET6, 128, RTN_LOCAL, &in6addr_loopback);
-}
-
-/* "How do I get to this address?" */
-static int get_route(const char *body, size_t n, struct nl_reply *r)
-{
-    struct in6_addr addr = {0};
-    struct rtmsg msg;
-    const void *dst;
-    size_t len = 0;
-
-    if (n < sizeof(msg))
-        return -EINVAL;
-    memcpy(&msg, body, sizeof(msg));
-    dst = find_attr(body + NLMSG_ALIGN(sizeof(msg)), n - sizeof(msg), RTA_DST, &len);
-    if (msg.rtm_family == AF_INET6 && dst && len >= 16) {
-        memcpy(&addr, dst, 16);
-        if (!inet_is_local(&addr))
-            return -ENETUNREACH;
-        put_route(r, 0, AF_INET6, 128, RTN_LOCAL, &addr);
-        return 0;
-    }
-    if (msg.rtm_family != AF_INET || !dst || len < 4)
-        return -EINVAL;
-    addr.s6_addr[10] = addr.s6_addr[11] = 0xff;
-    memcpy(&addr.s6_addr[12], dst, 4);
-    if (!inet_is_local(&addr))
-        return -ENETUNREACH;
-    put_route(r, 0, AF_INET, 32, RTN_LOCAL, dst);
-    return 0;
-}
-
-int rtnetlink_request(struct task *t, const struct nlmsghdr *h, const void *body, size_t n, struct nl_reply *out)
-{
-    bool dump = (h->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
-    uint8_t family = n ? *(const uint8_t *)body : AF_UNSPEC;
-
-    if (h->nlmsg_type > RTM_MAX)
-        return -EOPNOTSUPP;
-    /* Each object has four types: NEW, DEL, GET, SET. */
-    if ((h->nlmsg_type & 3) != 2)
-        return -EPERM;
-    if (n < sizeof(struct rtgenmsg))
-        return 0; /* too short to mean anything, as Linux sees it */
-    switch (h->nlmsg_type) {
+    switch (q->type) {
     case RTM_GETLINK:
-        return get_link(body, n, dump, out);
+        return rtnl_get_link(q, out);
     case RTM_GETADDR:
-        if (!dump)
-            return -EOPNOTSUPP;
-        if (family == AF_INET || family == AF_UNSPEC)
-            put_addr(out, AF_INET);
-        if (family == AF_INET6 || family == AF_UNSPEC)
-            put_addr(out, AF_INET6);
-        return 1;
+        return rtnl_get_addr(q, out);
     case RTM_GETROUTE:
-        if (!dump)
-            return get_route(body, n, out);
-        put_routes(out, family);
-        return 1;
+        return rtnl_get_route(q, out);
     case RTM_GETNEIGH:
+        return rtnl_get_neigh(q, out);
     case RTM_GETRULE:
+        return rtnl_get_rule(q, out);
     case RTM_GETQDISC:
     case RTM_GETTCLASS:
     case RTM_GETTFILTER:
     case RTM_GETNETCONF:
-        return dump ? 1 : -EOPNOTSUPP;
+        return q->flags & NLM_F_DUMP ? 1 : -EOPNOTSUPP;
     default:
         return -EOPNOTSUPP;
     }
+}
+
+static int change(struct rtnl_request *q) NETSTACK_LOCKED
+{
+    switch (q->type) {
+    case RTM_NEWLINK:
+    case RTM_SETLINK:
+    case RTM_DELLINK:
+        return rtnl_change_link(q);
+    case RTM_NEWADDR:
+    case RTM_DELADDR:
+        return rtnl_change_addr(q);
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE:
+        return rtnl_change_route(q);
+    case RTM_NEWNEIGH:
+    case RTM_DELNEIGH:
+        return rtnl_change_neigh(q);
+    case RTM_NEWRULE:
+    case RTM_DELRULE:
+        return rtnl_change_rule(q);
+    default:
+        return -EOPNOTSUPP;
+    }
+}
+
+int rtnetlink_request(struct task *t, const struct nlmsghdr *h, const void *body, size_t n, struct nl_reply *out)
+{
+    struct netstack *s = t->k->net->stack;
+    struct rtnl_request q = {.s = s, .type = h->nlmsg_type, .flags = h->nlmsg_flags, .body = body, .len = n};
+    bool getting;
+    int r;
+
+    if (h->nlmsg_type > RTM_MAX)
+        return -EOPNOTSUPP;
+    /* Each object has four types: NEW, DEL, GET, SET. */
+    getting = (h->nlmsg_type & 3) == 2;
+    if (!getting && !cred_has_cap(t->cred, CAP_NET_ADMIN))
+        return -EPERM;
+    if (n < sizeof(struct rtgenmsg))
+        return 0; /* too short to mean anything, as Linux sees it */
+    /* NLM_F_DUMP is two bits, one of which means other things elsewhere. */
+    if (getting && (q.flags & NLM_F_DUMP) != NLM_F_DUMP)
+        q.flags &= (uint16_t)~NLM_F_DUMP;
+    netstack_lock(s);
+    r = getting ? get(&q, out) : change(&q);
+    netstack_unlock(s);
+    return r;
+}
+
+/* Which group hears of it, and what. */
+static unsigned int describe(struct nl_reply *r, enum netstack_event event, const void *object) NETSTACK_LOCKED
+{
+    const struct route *rt = object;
+    const struct nic_addr *a = object;
+    const struct route_rule *rule = object;
+
+    switch (event) {
+    case NETSTACK_LINK_NEW:
+    case NETSTACK_LINK_DEL:
+        rtnl_put_link(r, event == NETSTACK_LINK_NEW ? RTM_NEWLINK : RTM_DELLINK, 0, object);
+        return RTNLGRP_LINK;
+    case NETSTACK_ADDR_NEW:
+    case NETSTACK_ADDR_DEL:
+        rtnl_put_addr(r, event == NETSTACK_ADDR_NEW ? RTM_NEWADDR : RTM_DELADDR, 0, a);
+        return addr_is_v4(&a->addr) ? RTNLGRP_IPV4_IFADDR : RTNLGRP_IPV6_IFADDR;
+    case NETSTACK_ROUTE_NEW:
+    case NETSTACK_ROUTE_DEL:
+        rtnl_put_route(r, event == NETSTACK_ROUTE_NEW ? RTM_NEWROUTE : RTM_DELROUTE, 0, rt);
+        return addr_is_v4(&rt->dst) ? RTNLGRP_IPV4_ROUTE : RTNLGRP_IPV6_ROUTE;
+    case NETSTACK_NEIGH_NEW:
+    case NETSTACK_NEIGH_DEL:
+        rtnl_put_neigh(r, event == NETSTACK_NEIGH_NEW ? RTM_NEWNEIGH : RTM_DELNEIGH, 0, object);
+        return RTNLGRP_NEIGH;
+    case NETSTACK_RULE_NEW:
+    case NETSTACK_RULE_DEL:
+        rtnl_put_rule(r, event == NETSTACK_RULE_NEW ? RTM_NEWRULE : RTM_DELRULE, 0, rule);
+        return rule->family == AF_INET ? RTNLGRP_IPV4_RULE : RTNLGRP_IPV6_RULE;
+    }
+    return 0;
+}
+
+void netlink_notify(struct net *net, enum netstack_event event, const void *object) NO_THREAD_SAFETY_ANALYSIS
+{
+    struct nl_reply r = {.buf = NULL};
+    unsigned int group;
+
+    /* Mostly nobody listens. */
+    if (atomic_load_explicit(&net->netlink_members, memory_order_relaxed) == 0)
+        return;
+    group = describe(&r, event, object);
+    if (group && !r.failed)
+        netlink_multicast(net, NETLINK_ROUTE, group, r.buf, r.len);
+    free(r.buf);
 }

@@ -1,0 +1,132 @@
+/* Into a container's network namespace and back with what was there, and how it gets to the sentry. */
+#include "cmd/runsc-c/network/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct net_config *empty_config(void)
+{
+    struct net_config *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->size = sizeof(*c);
+    c->dns_udp = -1;
+    for (int i = 0; i < NET_CONFIG_DNS_TCP; i++)
+        c->dns_tcp[i] = -1;
+    return c;
+}
+
+static int take_inside(int netns_fd, struct net_config *c, struct error *e)
+{
+    int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), r;
+
+    if (here < 0)
+        return error_set(e, errno, "/proc/self/ns/net");
+    if (setns(netns_fd, CLONE_NEWNET) < 0) {
+        r = error_set(e, errno, "entering the network namespace");
+    } else {
+        r = network_take_here(c, e);
+        if (setns(here, CLONE_NEWNET) < 0 && r == 0)
+            r = error_set(e, errno, "leaving the network namespace");
+    }
+    close(here);
+    return r;
+}
+
+int network_take(const char *path, pid_t pid, struct net_config **out, struct error *e)
+{
+    bool named = path && path[0];
+    char buf[64];
+    int fd, r;
+
+    *out = NULL;
+    snprintf(buf, sizeof(buf), "/proc/%d/ns/net", (int)pid);
+    fd = open(named ? path : buf, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(e, errno, "network namespace %s", named ? path : buf);
+    *out = empty_config();
+    r = *out ? take_inside(fd, *out, e) : error_set(e, ENOMEM, "network");
+    close(fd);
+    /* Who may not enter a new namespace could not have put anything into it either. */
+    if (r == 0 ? (*out)->nr_ifs > 0 : (named || r != -EPERM))
+        return r < 0 ? (network_free(*out), *out = NULL, error_prefix(e, r, "network")) : 0;
+    network_free(*out);
+    *out = NULL;
+    return 0;
+}
+
+void network_free(struct net_config *c)
+{
+    int *fds[NET_CONFIG_FDS];
+    int n = c ? net_config_fds(c, fds) : 0;
+
+    for (int i = 0; i < n; i++)
+        close(*fds[i]);
+    free(c);
+}
+
+union control {
+    char buf[CMSG_SPACE(sizeof(int) * NET_CONFIG_FDS)];
+    struct cmsghdr align;
+};
+
+int network_send(int sock, const char *path, pid_t pid, struct error *e)
+{
+    struct net_config *c, none = {.size = sizeof(none), .dns_udp = -1, .dns_tcp = {-1, -1, -1, -1}};
+    int *fds[NET_CONFIG_FDS], r = network_take(path, pid, &c, e), n;
+    struct iovec iov = {c ? c : &none, sizeof(none)};
+    struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+    union control control = {{0}};
+
+    if (r < 0)
+        return r;
+    n = net_config_fds(c ? c : &none, fds);
+    if (n > 0) {
+        struct cmsghdr *h;
+
+        mh.msg_control = control.buf;
+        mh.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n);
+        h = CMSG_FIRSTHDR(&mh);
+        h->cmsg_level = SOL_SOCKET;
+        h->cmsg_type = SCM_RIGHTS;
+        h->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n);
+        for (int i = 0; i < n; i++)
+            memcpy(CMSG_DATA(h) + sizeof(int) * (size_t)i, fds[i], sizeof(int));
+    }
+    if (sendmsg(sock, &mh, MSG_NOSIGNAL) < 0)
+        r = error_set(e, errno, "handing over the network");
+    network_free(c);
+    return r;
+}
+
+int network_receive(int sock, struct net_config **out, struct error *e)
+{
+    struct net_config *c = empty_config();
+    struct iovec iov = {c, sizeof(*c)};
+    union control control;
+    struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf)};
+    struct cmsghdr *h;
+    int *fds[NET_CONFIG_FDS], n;
+
+    *out = NULL;
+    if (!c)
+        return error_set(e, ENOMEM, "network");
+    if (recvmsg(sock, &mh, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*c)) {
+        free(c);
+        return error_set(e, 0, "whoever started the sandbox has died");
+    }
+    close(sock);
+    n = net_config_fds(c, fds);
+    h = CMSG_FIRSTHDR(&mh);
+    for (int i = 0; h && i < n; i++)
+        memcpy(fds[i], CMSG_DATA(h) + sizeof(int) * (size_t)i, sizeof(int));
+    *out = c;
+    return 0;
+}

@@ -1,0 +1,30 @@
+/*
+ * The container's network namespace on the host, and how its interfaces become the sandbox's.
+ *
+ * A container gets the namespace that its spec names; a new one is the sentry's own (sandbox/isolate.h), where Docker and CNI
+ * plug-ins find it by the sentry's process. Without a network namespace in the spec, or with --network=none, the sandbox has a
+ * loopback alone. Interfaces are taken over when the container is started, not when it is created, because they are configured
+ * in between. Taking over means: a packet socket for each interface that is up goes to the sentry, with a copy of addresses,
+ * routes and neighbours, and the addresses are removed from the host's interface, so that the host's kernel does not answer for
+ * them. What was removed is not given back: as with runsc, whoever made the namespace throws it away with the container.
+ */
+#ifndef CMD_RUNSC_C_NETWORK_NETWORK_H
+#define CMD_RUNSC_C_NETWORK_NETWORK_H
+
+#include "lib/error.h"
+#include "sentry/boot/net_config.h"
+
+#include <sys/types.h>
+
+/*
+ * Takes over what is in the namespace at `path`, or if that is NULL or empty, in that of the process `pid`. `out` is NULL if
+ * there is nothing. The descriptors in it are the caller's.
+ */
+int must_check network_take(const char *path, pid_t pid, struct net_config **out, struct error *e);
+void network_free(struct net_config *c); /* closes descriptors; NULL is fine */
+
+/* From the command that starts a sentry to its child, over a socket pair: what network_take() gives. */
+int must_check network_send(int sock, const char *path, pid_t pid, struct error *e);
+int must_check network_receive(int sock, struct net_config **out, struct error *e);
+
+#endif

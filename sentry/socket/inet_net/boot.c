@@ -1,0 +1,152 @@
+/* The stack as the launcher found the namespace: interfaces, addresses, routes, neighbours. */
+#include "sentry/socket/inet_net/inet_net.h"
+
+#include "lib/log.h"
+#include "netstack/neigh.h"
+#include "netstack/route.h"
+#include "sentry/boot/net_config.h"
+#include "sentry/socket/net.h"
+
+#include <errno.h>
+#include <linux/if_addr.h>
+
+/* What cannot be set is said and left out: a container with half a network is better than none. */
+static void complain(const char *what, const struct in6_addr *a, int err)
+{
+    log_warn("network: %s %s: %s", what, addr_text(a), strerror(-err));
+}
+
+static struct nic *find(struct net *net, const struct net_config *c, int host_index) NETSTACK_LOCKED
+{
+    for (uint32_t i = 0; i < c->nr_ifs; i++)
+        if (c->ifs[i].index == host_index)
+            return nic_by_name(net->stack, c->ifs[i].name);
+    return NULL;
+}
+
+static void add_addr(struct net *net, const struct net_config *c, const struct net_config_addr *a) NETSTACK_LOCKED
+{
+    struct nic *nic = find(net, c, a->ifindex);
+    struct nic_addr n = {.addr = a->addr,
+                         .peer = a->peer,
+                         .broadcast = a->broadcast,
+                         .plen = a->plen,
+                         .scope = a->scope,
+                         .preferred_until = INT64_MAX,
+                         .valid_until = INT64_MAX};
+    int r;
+
+    if (!nic)
+        return;
+    /* The host has made sure that nobody else has it, and our own link-local address is there by the interface's coming up. */
+    n.flags = (a->flags & (IFA_F_NOPREFIXROUTE | IFA_F_HOMEADDRESS)) | IFA_F_PERMANENT | IFA_F_NODAD;
+    memcpy(n.label, a->label, sizeof(n.label));
+    r = nic_addr_add(nic, &n);
+    if (r < 0 && r != -EEXIST)
+        complain("address", &a->addr, r);
+}
+
+static void add_route(struct net *net, const struct net_config *c, const struct net_config_route *r) NETSTACK_LOCKED
+{
+    struct route n = {.dst = r->dst,
+                      .plen = r->plen,
+                      .tos = r->tos,
+                      .protocol = r->protocol,
+                      .scope = r->scope,
+                      .type = r->type,
+                      .table = r->table,
+                      .metric = r->metric,
+                      .nic = find(net, c, r->ifindex),
+                      .gateway = r->gateway,
+                      .prefsrc = r->prefsrc,
+                      .flags = r->flags,
+                      .mtu = r->mtu,
+                      .advmss = r->advmss,
+                      .expires = INT64_MAX};
+    int err = route_add(net->stack, &n, NLM_F_CREATE | NLM_F_APPEND);
+
+    if (err < 0 && err != -EEXIST)
+        complain("route to", &r->dst, err);
+}
+
+static int add_links(struct net *net, const struct net_config *c)
+{
+    for (uint32_t i = 0; i < c->nr_ifs; i++) {
+        struct nic *nic;
+        int r = link_create(net, &c->ifs[i], &nic);
+
+        if (r < 0)
+            return r;
+        atomic_store(&net->has_links, true);
+    }
+    return 0;
+}
+
+static void configure(struct net *net, const struct net_config *c) NETSTACK_LOCKED
+{
+    net->stack->sysctl.ip_forward = c->forward4;
+    net->stack->sysctl.ip6_forward = c->forward6;
+    for (uint32_t i = 0; i < c->nr_ifs; i++) {
+        struct nic *nic = find(net, c, c->ifs[i].index);
+        int r = nic ? nic_set_up(nic, true) : -ENODEV;
+
+        if (r < 0)
+            log_warn("network: %s: %s", c->ifs[i].name, strerror(-r));
+        if (nic)
+            nic_set_carrier(nic, true);
+    }
+    for (uint32_t i = 0; i < c->nr_addrs; i++)
+        add_addr(net, c, &c->addrs[i]);
+    /* A gateway must be reachable when its route is set: routes without one first. */
+    for (uint32_t i = 0; i < c->nr_routes; i++)
+        if (addr_is_any(&c->routes[i].gateway))
+            add_route(net, c, &c->routes[i]);
+    for (uint32_t i = 0; i < c->nr_routes; i++)
+        if (!addr_is_any(&c->routes[i].gateway))
+            add_route(net, c, &c->routes[i]);
+    for (uint32_t i = 0; i < c->nr_neighs; i++) {
+        struct nic *nic = find(net, c, c->neighs[i].ifindex);
+        int r = nic ? neigh_set(nic, &c->neighs[i].addr, c->neighs[i].mac, NUD_PERMANENT, 0) : -ENODEV;
+
+        if (r < 0)
+            complain("neighbour", &c->neighs[i].addr, r);
+    }
+}
+
+int net_configure(struct net *net, const struct net_config *c)
+{
+    int r = add_links(net, c);
+
+    if (r < 0)
+        return r;
+    netstack_lock(net->stack);
+    configure(net, c);
+    netstack_unlock(net->stack);
+    return 0;
+}
+
+static int lo_up(struct net *net) NETSTACK_LOCKED
+{
+    struct in6_addr lo4 = addr_from_v4(htonl(INADDR_LOOPBACK));
+    int r = nic_set_up(net->stack->lo, true);
+
+    if (r == 0 && !nic_addr_find(net->stack->lo, &lo4))
+        r = nic_addr_add_plain(net->stack->lo, &lo4, 8);
+    if (r == 0 && !nic_addr_find(net->stack->lo, &in6addr_loopback))
+        r = nic_addr_add_plain(net->stack->lo, &in6addr_loopback, 128);
+    return r;
+}
+
+int net_start(struct net *net, const struct net_config *c)
+{
+    int r;
+
+    netstack_lock(net->stack);
+    r = lo_up(net);
+    netstack_unlock(net->stack);
+    if (r == 0)
+        r = net_rx_start(net);
+    if (r == 0 && c)
+        r = net_configure(net, c);
+    return r;
+}

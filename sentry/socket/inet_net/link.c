@@ -1,0 +1,300 @@
+/*
+ * An interface behind a packet socket. Each frame travels with a virtio-net header, so that the host's kernel takes and gives
+ * segments of up to 64 KiB and leaves checksums of what never touches a wire alone.
+ *
+ * Receiving reads many frames in one call into buffers that stand ready: a short one that holds an ordinary frame, and behind
+ * it a long one for what is left of a large frame, which is used by few and else stays for the next. Sending collects frames
+ * until the stack's lock is about to be dropped and hands them over in one call, on the thread of whoever sends.
+ */
+#include "sentry/socket/inet_net/inet_net.h"
+
+#include "lib/log.h"
+#include "sentry/boot/net_config.h"
+#include "sentry/socket/net.h"
+
+#include <errno.h>
+#include <linux/virtio_net.h>
+#include <net/if_arp.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+
+#define RX_BATCH 32
+#define TX_BATCH 32
+/* An Ethernet frame of the usual MTU, and a bit. */
+#define RX_HEAD 1600
+#define RX_TAIL (PKT_MAX_LEN + 128 - RX_HEAD)
+#define TX_IOVS (PKT_MAX_FRAGS + 2)
+
+/* What is ready for one frame. */
+struct rx_slot {
+    struct pkt *head;
+    struct pkt_buf *tail;
+    struct virtio_net_hdr hdr;
+    struct iovec iov[3];
+};
+
+struct link {
+    struct nic nic;
+    int fd;
+    /* The receive thread's. */
+    struct rx_slot rx[RX_BATCH];
+    struct mmsghdr rx_msg[RX_BATCH];
+    /* Under the stack's lock. */
+    struct pkt *tx[TX_BATCH];
+    int nr_tx;
+    struct mmsghdr tx_msg[TX_BATCH];
+    struct virtio_net_hdr tx_hdr[TX_BATCH];
+    struct iovec tx_iov[TX_BATCH][TX_IOVS];
+};
+
+/* Long buffers come back from all threads, and cost too much to make for each frame. */
+#define SPARE_MAX 64
+static struct mutex spare_lock = MUTEX_INIT;
+static struct pkt_buf *spare[SPARE_MAX] GUARDED_BY(spare_lock);
+static int nr_spare GUARDED_BY(spare_lock);
+
+static void tail_release(struct pkt_buf *b)
+{
+    mutex_lock(&spare_lock);
+    if (nr_spare < SPARE_MAX) {
+        spare[nr_spare++] = b;
+        b = NULL;
+    }
+    mutex_unlock(&spare_lock);
+    free(b);
+}
+
+static struct pkt_buf *tail_alloc(void)
+{
+    struct pkt_buf *b = NULL;
+
+    mutex_lock(&spare_lock);
+    if (nr_spare > 0)
+        b = spare[--nr_spare];
+    mutex_unlock(&spare_lock);
+    if (b) {
+        ref_init(&b->ref);
+        return b;
+    }
+    b = malloc(sizeof(*b) + RX_TAIL);
+    if (b) {
+        *b = (struct pkt_buf){.size = RX_TAIL, .mem = (uint8_t *)(b + 1), .release = tail_release};
+        ref_init(&b->ref);
+    }
+    return b;
+}
+
+/* Makes a slot ready again. False: out of memory. */
+static bool refill(struct rx_slot *s)
+{
+    if (!s->head && !(s->head = pkt_alloc(PKT_HEADROOM, RX_HEAD)))
+        return false;
+    if (!s->tail && !(s->tail = tail_alloc()))
+        return false;
+    s->iov[0] = (struct iovec){&s->hdr, sizeof(s->hdr)};
+    s->iov[1] = (struct iovec){s->head->data, RX_HEAD};
+    s->iov[2] = (struct iovec){s->tail->mem, s->tail->size};
+    return true;
+}
+
+/* What the virtio-net header says of a frame. False: it is wrong. */
+static bool rx_offload(struct pkt *p, const struct virtio_net_hdr *h)
+{
+    if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+        if ((size_t)h->csum_start + h->csum_offset + 2 > p->len)
+            return false;
+        p->csum = PKT_CSUM_PARTIAL;
+        p->csum_start = (uint32_t)(pkt_offset(p) + h->csum_start);
+        p->csum_off = h->csum_offset;
+    } else if (h->flags & VIRTIO_NET_HDR_F_DATA_VALID) {
+        p->csum = PKT_CSUM_VERIFIED;
+    }
+    switch (h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+    case VIRTIO_NET_HDR_GSO_NONE:
+        return true;
+    case VIRTIO_NET_HDR_GSO_TCPV4:
+        p->gso = PKT_GSO_TCPV4;
+        break;
+    case VIRTIO_NET_HDR_GSO_TCPV6:
+        p->gso = PKT_GSO_TCPV6;
+        break;
+    case VIRTIO_NET_HDR_GSO_UDP_L4:
+        p->gso = PKT_GSO_UDP;
+        break;
+    default:
+        return false;
+    }
+    if (h->gso_size == 0 || h->hdr_len >= p->len)
+        return false;
+    p->gso_size = h->gso_size;
+    p->gso_segs = (uint16_t)((p->len - h->hdr_len + h->gso_size - 1) / h->gso_size);
+    return true;
+}
+
+/* Takes the frame out of a slot; NULL: it is to be dropped. */
+static struct pkt *rx_take(struct rx_slot *s, size_t len)
+{
+    size_t head = len < RX_HEAD ? len : RX_HEAD;
+    struct pkt *p = s->head;
+
+    s->head = NULL;
+    pkt_put(p, head);
+    if (len > head && !pkt_add_frag(p, s->tail, 0, len - head)) {
+        pkt_free(p);
+        return NULL;
+    }
+    if (len > head) {
+        pkt_buf_put(s->tail);
+        s->tail = NULL;
+    }
+    if (!rx_offload(p, &s->hdr)) {
+        pkt_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void deliver(struct link *l, int n)
+{
+    netstack_lock(l->nic.stack);
+    for (int i = 0; i < n; i++) {
+        const struct mmsghdr *m = &l->rx_msg[i];
+        struct pkt *p = NULL;
+
+        if (m->msg_len > sizeof(struct virtio_net_hdr) + NIC_HDR_LEN && !(m->msg_hdr.msg_flags & MSG_TRUNC))
+            p = rx_take(&l->rx[i], m->msg_len - sizeof(struct virtio_net_hdr));
+        if (p)
+            nic_input(&l->nic, p);
+        else
+            l->nic.stats.rx_dropped++;
+    }
+    netstack_unlock(l->nic.stack);
+}
+
+void link_receive(struct link *l)
+{
+    /* Not for ever: timers want their turn. */
+    for (int round = 0; round < 16; round++) {
+        int ready = 0, n;
+
+        while (ready < RX_BATCH && refill(&l->rx[ready])) {
+            l->rx_msg[ready].msg_hdr = (struct msghdr){.msg_iov = l->rx[ready].iov, .msg_iovlen = 3};
+            ready++;
+        }
+        if (ready == 0)
+            return;
+        n = recvmmsg(l->fd, l->rx_msg, (unsigned int)ready, MSG_DONTWAIT, NULL);
+        if (n <= 0) {
+            if (n < 0 && errno == ENETDOWN)
+                log_debug("%s: the host's interface is down", l->nic.name);
+            return;
+        }
+        deliver(l, n);
+        if (n < ready)
+            return;
+    }
+}
+
+static void tx_header(const struct pkt *p, struct virtio_net_hdr *h)
+{
+    *h = (struct virtio_net_hdr){0};
+    if (p->csum == PKT_CSUM_PARTIAL) {
+        h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+        h->csum_start = (uint16_t)(p->csum_start - pkt_offset(p));
+        h->csum_offset = p->csum_off;
+    }
+    if (p->gso == PKT_GSO_NONE)
+        return;
+    h->gso_size = p->gso_size;
+    h->hdr_len = (uint16_t)(p->l4 - pkt_offset(p));
+    if (p->gso == PKT_GSO_UDP) {
+        h->gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
+        h->hdr_len += 8;
+    } else {
+        const struct tcphdr *th = pkt_l4(p);
+
+        h->gso_type = p->gso == PKT_GSO_TCPV4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
+        h->hdr_len += (uint16_t)(th->doff * 4);
+        if (th->th_flags & 0x80) /* CWR */
+            h->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+    }
+}
+
+static void link_flush(struct nic *nic)
+{
+    struct link *l = container_of(nic, struct link, nic);
+    int done = 0;
+
+    while (done < l->nr_tx) {
+        int n = sendmmsg(l->fd, l->tx_msg + done, (unsigned int)(l->nr_tx - done), MSG_DONTWAIT);
+
+        if (n > 0) {
+            done += n;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        /* No room, or the interface is down: this frame is lost, as on any wire. */
+        l->nic.stats.tx_dropped++;
+        done++;
+    }
+    for (int i = 0; i < l->nr_tx; i++)
+        pkt_free(l->tx[i]);
+    l->nr_tx = 0;
+}
+
+static void link_xmit(struct nic *nic, struct pkt *p)
+{
+    struct link *l = container_of(nic, struct link, nic);
+    int i = l->nr_tx, n;
+
+    n = pkt_iov(p, 0, p->len, &l->tx_iov[i][1], TX_IOVS - 1);
+    if (n < 0) {
+        nic->stats.tx_dropped++;
+        pkt_free(p);
+        return;
+    }
+    tx_header(p, &l->tx_hdr[i]);
+    l->tx_iov[i][0] = (struct iovec){&l->tx_hdr[i], sizeof(l->tx_hdr[i])};
+    l->tx_msg[i].msg_hdr = (struct msghdr){.msg_iov = l->tx_iov[i], .msg_iovlen = (size_t)n + 1};
+    l->tx[l->nr_tx++] = p;
+    if (l->nr_tx == TX_BATCH)
+        link_flush(nic);
+}
+
+static const struct nic_ops link_ops = {.xmit = link_xmit, .flush = link_flush};
+
+int link_create(struct net *net, const struct net_config_if *c, struct nic **out)
+{
+    struct link *l = calloc(1, sizeof(*l));
+    int r;
+
+    if (!l)
+        return -ENOMEM;
+    l->fd = c->fd;
+    memcpy(l->nic.name, c->name, sizeof(l->nic.name));
+    memcpy(l->nic.mac, c->mac, sizeof(l->nic.mac));
+    l->nic.mtu = c->mtu;
+    l->nic.index = c->index;
+    l->nic.tx_queue_len = c->tx_queue_len;
+    l->nic.arp_type = ARPHRD_ETHER;
+    l->nic.features = NIC_CSUM | NIC_TSO4 | NIC_TSO6;
+    netstack_lock(net->stack);
+    r = nic_add(net->stack, &l->nic, &link_ops);
+    netstack_unlock(net->stack);
+    if (r < 0) {
+        free(l);
+        return r;
+    }
+    r = net_rx_watch(net, l, l->fd);
+    if (r < 0)
+        return r;
+    *out = &l->nic;
+    return 0;
+}
