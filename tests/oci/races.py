@@ -1,0 +1,148 @@
+"""Several commands at once, and commands and sandboxes that are killed at any moment: one of them wins, and `delete --force` always leaves nothing."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+from harness import eq
+
+import cgroups
+import hooks
+
+
+def gone(b, cid="c1"):
+    """What is left is deleted, and then there is nothing."""
+    code, _, err = b.cli("delete", "--force", cid)
+    eq((code, err), (0, ""))
+    eq(b.status(cid), None)
+    eq(cgroups.left(b), [])
+
+
+def quiet(b, *argv):
+    return b.popen(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def limited(b, *argv):
+    """A container with a cgroup, if the host has any, so that there is more to leave behind."""
+    if cgroups.MOUNTS and os.access(cgroups.MOUNTS.get("memory", cgroups.MOUNTS.get("", "/")), os.W_OK):
+        b.config["linux"]["cgroupsPath"] = cgroups.path(b)
+    b.args(*argv)
+
+
+def test_of_many_creations_one_wins(b):
+    limited(b, "sleep", "100")
+    ps = [quiet(b, "create", "c1") for _ in range(6)]
+    eq(sorted(p.wait(60) for p in ps), [0, 1, 1, 1, 1, 1])
+    eq(b.status(), "created")
+    gone(b)
+
+
+def test_of_many_starts_one_wins(b):
+    limited(b, "sh", "-c", "echo run >> /count; exec sleep 100")
+    eq(b.detached("c1", "create"), 0)
+    ps = [quiet(b, "start", "c1") for _ in range(6)]
+    eq(sorted(p.wait(60) for p in ps), [0, 1, 1, 1, 1, 1])
+    end = time.time() + 10
+    while not os.path.exists(os.path.join(b.rootfs, "count")):
+        assert time.time() < end
+        time.sleep(0.02)
+    with open(os.path.join(b.rootfs, "count")) as f:
+        eq(f.read(), "run\n")
+    gone(b)
+
+
+def test_kill_and_delete_while_starting(b):
+    limited(b, "sleep", "100")
+    for _ in range(4):
+        eq(b.detached("c1", "create"), 0)
+        ps = [quiet(b, "start", "c1"), quiet(b, "kill", "c1", "KILL"), quiet(b, "delete", "--force", "c1")]
+        for p in ps:
+            p.wait(60)
+        eq(ps[2].returncode, 0)
+        gone(b)
+
+
+def test_delete_force_in_every_state(b):
+    limited(b, "sleep", "100")
+    # Creating: a hook holds it up.
+    b.config["hooks"] = {"createRuntime": [hooks.hook(b, "slow", "touch $log; sleep 2")]}
+    p = quiet(b, "create", "c1")
+    end = time.time() + 20
+    while not os.path.exists(os.path.join(b.dir, "hooks.log")):
+        assert time.time() < end
+        time.sleep(0.02)
+    eq(b.status(), "creating")
+    gone(b)
+    p.wait(60)
+    eq(b.status(), None)
+    del b.config["hooks"]
+    # Created, running, stopped; paused is in cgroups.py.
+    eq(b.detached("c1", "create"), 0)
+    gone(b)
+    eq(b.detached("c1", "run", "-d"), 0)
+    gone(b)
+    b.args("true")
+    eq(b.detached("c1", "run", "-d"), 0)
+    b.wait_status("stopped")
+    gone(b)
+
+
+def test_a_creation_killed_at_any_moment(b):
+    limited(b, "sleep", "100")
+    random.seed(7)
+    for _ in range(12):
+        p = quiet(b, *random.choice([["create"], ["run", "-d"]]), "c1")
+        time.sleep(random.random() * 0.06)
+        p.kill()
+        p.wait()
+        assert b.status() in (None, "creating", "created", "running", "stopped")
+        gone(b)
+
+
+def test_a_sandbox_killed_at_any_moment(b):
+    limited(b, "sleep", "100")
+    random.seed(8)
+    for _ in range(6):
+        eq(b.detached("c1", "create"), 0)
+        pid = json.loads(b.cli("state", "c1")[1])["pid"]
+        starter = quiet(b, "start", "c1") if random.random() < 0.7 else None
+        time.sleep(random.random() * 0.03)
+        os.kill(pid, signal.SIGKILL)
+        if starter:
+            starter.wait(60)
+        b.wait_status("stopped")
+        eq(json.loads(b.cli("state", "c1")[1])["pid"], 0)
+        gone(b)
+
+
+def test_leftovers_of_a_host_that_went_down(b):
+    limited(b, "sleep", "100")
+    eq(b.detached("c1", "run", "-d"), 0)
+    saved = os.path.join(b.dir, "saved")
+    shutil.copytree(os.path.join(b.state, "c1"), saved, ignore=lambda d, names: [n for n in names if n.endswith(".sock")])
+    gone(b)
+    # The same pid is another process's after the reboot, which must be left alone.
+    other = subprocess.Popen(["sleep", "100"])
+    path = os.path.join(saved, "state.json")
+    with open(path) as f:
+        state = json.load(f)
+    state["pid"] = other.pid
+    with open(path, "w") as f:
+        json.dump(state, f)
+    os.rename(saved, os.path.join(b.state, "c1"))
+    eq(b.status(), "stopped")
+    gone(b)
+    eq(other.poll(), None)
+    other.kill()
+    other.wait()
+    # A creation that got no further than its directory, and one whose state was never complete.
+    os.mkdir(os.path.join(b.state, "c1"))
+    eq(b.status(), "stopped")
+    gone(b)
+    os.mkdir(os.path.join(b.state, "c1"))
+    open(os.path.join(b.state, "c1", "state.json.new"), "w").close()
+    gone(b)
+    assert b.cli("list")[0] == 0
