@@ -24,6 +24,9 @@ struct cli {
     bool debug, strace;
     bool systemd_cgroup;  /* accepted for runc's callers */
     const char *rootless; /* the same */
+    const char *overlay;  /* "none", or "root": what a container writes to its root goes to memory */
+    const char *config;   /* file with flags */
+    bool allow_flag_override;
     bool version, help;
 };
 
@@ -75,6 +78,8 @@ extern const struct opt cli_global_opts[];
  * with *e set.
  */
 int options_parse(const struct opt *opts, void *dest, int argc, char **argv, struct error *e);
+/* One option from elsewhere, by its text. */
+int option_set(const struct opt *o, void *dest, const char *text, struct error *e);
 void options_print(const struct opt *opts);
 
 /* Opens the debug log and the like as the global flags say. */

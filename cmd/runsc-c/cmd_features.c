@@ -15,20 +15,33 @@ static struct json_object *strings(const char *const *list, size_t n)
     return a;
 }
 
-static int cmd_features(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
+static struct json_object *add_object(struct json_object *o, const char *key)
 {
-    static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "uts"};
-    static const char *const options[] = {"async",   "atime",     "bind",       "defaults",    "dev",         "diratime",
-                                          "dirsync", "exec",      "noatime",    "nodev",       "noexec",      "nosuid",
-                                          "private", "rbind",     "relatime",   "ro",          "rprivate",    "rshared",
-                                          "rslave",  "rw",        "shared",     "slave",       "strictatime", "suid",
-                                          "sync",    "tmpcopyup", "unbindable", "runbindable", "nodiratime"};
-    struct json_object *doc = json_object_new_object(), *lin = json_object_new_object(), *caps = json_object_new_array();
+    struct json_object *child = json_object_new_object();
 
-    json_object_object_add(doc, "ociVersionMin", json_object_new_string("1.0.0"));
-    json_object_object_add(doc, "ociVersionMax", json_object_new_string(OCI_VERSION));
-    json_object_object_add(doc, "hooks", json_object_new_array());
-    json_object_object_add(doc, "mountOptions", strings(options, ARRAY_SIZE(options)));
+    json_object_object_add(o, key, child);
+    return child;
+}
+
+static void add_bools(struct json_object *o, const char *const *keys, size_t n, bool value)
+{
+    for (size_t i = 0; i < n; i++)
+        json_object_object_add(o, keys[i], json_object_new_boolean(value));
+}
+
+static void add_linux(struct json_object *doc)
+{
+    static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"};
+    static const char *const actions[] = {"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
+                                          "SCMP_ACT_LOG",   "SCMP_ACT_TRACE", "SCMP_ACT_TRAP", "SCMP_ACT_KILL_THREAD"};
+    static const char *const operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",       "SCMP_CMP_LE",
+                                            "SCMP_CMP_LT", "SCMP_CMP_NE", "SCMP_CMP_MASKED_EQ"};
+    static const char *const archs[] = {"SCMP_ARCH_X86_64"};
+    static const char *const cgroups[] = {"v1", "v2", "rootless"};
+    static const char *const no_systemd[] = {"systemd", "systemdUser"};
+    static const char *const enabled[] = {"enabled"};
+    struct json_object *lin = add_object(doc, "linux"), *caps = json_object_new_array(), *o;
+
     json_object_object_add(lin, "namespaces", strings(namespaces, ARRAY_SIZE(namespaces)));
     for (int i = 0; cap_name(i); i++) {
         char name[40];
@@ -36,7 +49,38 @@ static int cmd_features(const struct cli *cli, void *opts, int argc, char **argv
         json_object_array_add(caps, json_object_new_string(name));
     }
     json_object_object_add(lin, "capabilities", caps);
-    json_object_object_add(doc, "linux", lin);
+    o = add_object(lin, "cgroup");
+    add_bools(o, cgroups, ARRAY_SIZE(cgroups), true);
+    add_bools(o, no_systemd, ARRAY_SIZE(no_systemd), false);
+    o = add_object(lin, "seccomp");
+    add_bools(o, enabled, 1, true);
+    json_object_object_add(o, "actions", strings(actions, ARRAY_SIZE(actions)));
+    json_object_object_add(o, "operators", strings(operators, ARRAY_SIZE(operators)));
+    json_object_object_add(o, "archs", strings(archs, ARRAY_SIZE(archs)));
+    /* Labels are accepted, and have no effect: see oci/linux.c. */
+    add_bools(add_object(lin, "apparmor"), enabled, 1, false);
+    add_bools(add_object(lin, "selinux"), enabled, 1, false);
+    add_bools(add_object(lin, "intelRdt"), enabled, 1, false);
+}
+
+static int cmd_features(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
+{
+    static const char *const options[] = {
+        "async",  "atime",  "bind",        "defaults", "dev",      "diratime",   "dirsync",     "exec",      "noatime", "nodev",
+        "noexec", "nosuid", "private",     "rbind",    "relatime", "ro",         "rprivate",    "rshared",   "rslave",  "rw",
+        "shared", "slave",  "strictatime", "suid",     "sync",     "unbindable", "runbindable", "nodiratime"};
+    struct json_object *doc = json_object_new_object(), *hooks = json_object_new_array();
+
+    json_object_object_add(doc, "ociVersionMin", json_object_new_string("1.0.0"));
+    json_object_object_add(doc, "ociVersionMax", json_object_new_string(OCI_VERSION));
+    for (int k = 0; k < NR_HOOK_KINDS; k++)
+        if (k != HOOK_START_CONTAINER)
+            json_object_array_add(hooks, json_object_new_string(hook_kind_name((enum hook_kind)k)));
+    json_object_object_add(doc, "hooks", hooks);
+    json_object_object_add(doc, "mountOptions", strings(options, ARRAY_SIZE(options)));
+    add_linux(doc);
+    json_object_object_add(add_object(doc, "annotations"), "org.opencontainers.runsc-c.version",
+                           json_object_new_string(RUNSC_C_VERSION));
     printf("%s\n", json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(doc);
     return 0;

@@ -2,6 +2,7 @@
 #include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/cli.h"
 #include "cmd/runsc-c/container.h"
+#include "cmd/runsc-c/flags.h"
 #include "cmd/runsc-c/oci/bundle.h"
 #include "cmd/runsc-c/sandbox/launch.h"
 #include "cmd/runsc-c/state.h"
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 struct run_opts {
@@ -90,8 +92,10 @@ static int make_cgroup(const struct bundle *b, struct launch *l, struct error *e
     return r < 0 ? r : cgroup_apply(l->cgroup, &b->resources, e);
 }
 
-static int run_bundle(const struct cli *cli, const struct run_opts *o, const char *id, bool detach, bool start, struct error *e)
+static int run_bundle(const struct cli *global, const struct run_opts *o, const char *id, bool detach, bool start,
+                      struct error *e)
 {
+    struct cli flags = *global, *cli = &flags;
     struct state_dir state;
     struct bundle b;
     struct launch l = {
@@ -106,14 +110,16 @@ static int run_bundle(const struct cli *cli, const struct run_opts *o, const cha
     /* A sandbox that outlives us must not hold what we happened to inherit. */
     if (detach)
         close_range(3, ~0U, 0);
-    if ((r = cli_start_log(cli, e)) < 0 || (r = state_check_id(id, e)) < 0 ||
-        (r = bundle_load(o->bundle ? o->bundle : ".", &b, e)) < 0)
+    if ((r = state_check_id(id, e)) < 0 || (r = bundle_load(o->bundle ? o->bundle : ".", &b, e)) < 0 ||
+        (r = flags_from_annotations(cli, b.annotations, e)) < 0 || (r = cli_start_log(cli, e)) < 0)
         return r;
     l.spec = &b.spec;
     l.hooks = &b.hooks;
     l.info = (struct state_info){.bundle = b.path, .rootfs = b.rootfs, .annotations = b.annotations, .hooks = b.hooks_doc};
     b.spec.id = id;
     b.spec.platform = cli->platform;
+    if (strcmp(cli->overlay, "root") == 0)
+        b.spec.root_kind = SPEC_ROOT_OVERLAY;
     b.spec.strace = cli->strace;
     b.spec.network = cli->network_kind;
     r = state_create(cli, id, &state, e);

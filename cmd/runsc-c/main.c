@@ -1,5 +1,6 @@
 /* runsc-c: global flags, then one subcommand. */
 #include "cmd/runsc-c/cli.h"
+#include "cmd/runsc-c/flags.h"
 #include "lib/log.h"
 
 #include <errno.h>
@@ -42,6 +43,10 @@ const struct opt cli_global_opts[] = {
     O("network", 0, OPT_STRING, network, "KIND",
       "sandbox (default): a stack of our own on the container's interfaces; host; none"),
     O("systemd-cgroup", 0, OPT_FLAG, systemd_cgroup, NULL, "accepted for callers of runc"),
+    O("overlay", 0, OPT_STRING, overlay, "WHAT",
+      "none (default), or root: what containers write to their root is kept in memory"),
+    O("config", 0, OPT_STRING, config, "FILE", "more flags, as a JSON object of their names and values"),
+    O("allow-flag-override", 0, OPT_FLAG, allow_flag_override, NULL, "let annotations dev.runsc-c.FLAG set any flag"),
     O("rootless", 0, OPT_STRING, rootless, "BOOL", "accepted for callers of runc"),
     O("version", 'v', OPT_FLAG, version, NULL, "print the version"),
     O("help", 'h', OPT_FLAG, help, NULL, "print this, or the help of a command"),
@@ -110,41 +115,22 @@ int cli_start_log(const struct cli *cli, struct error *e)
     return 0;
 }
 
-static int parse_network(struct cli *cli, struct error *e)
+/* The command line goes over the file that it names. */
+static int parse_globals(struct cli *cli, int argc, char **argv, struct error *e)
 {
-    static const char *const kinds[] = {
-        [SPEC_NETWORK_SANDBOX] = "sandbox", [SPEC_NETWORK_HOST] = "host", [SPEC_NETWORK_NONE] = "none"};
+    struct cli from_file = {0};
+    int r = options_parse(cli_global_opts, cli, argc, argv, e), first = r;
 
-    if (cli->network && strcmp(cli->network, "host") == 0)
-        return error_set(e, 0, "--network=host is not supported");
-    for (size_t i = 0; cli->network && i < ARRAY_SIZE(kinds); i++) {
-        if (strcmp(cli->network, kinds[i]) == 0) {
-            cli->network_kind = (enum spec_network)i;
-            return 0;
+    if (r >= 0 && cli->config) {
+        r = flags_from_file(&from_file, cli->config, e);
+        if (r == 0) {
+            *cli = from_file;
+            r = options_parse(cli_global_opts, cli, argc, argv, e);
         }
     }
-    return cli->network ? error_set(e, 0, "--network: \"%s\" is none of sandbox, host, none", cli->network) : 0;
-}
-
-static int check_globals(struct cli *cli, struct error *e)
-{
-    static char root[512];
-    const char *run = getenv("XDG_RUNTIME_DIR");
-
-    if (!cli->root) {
-        if (geteuid() != 0 && run)
-            snprintf(root, sizeof(root), "%s/runsc-c", run);
-        else
-            snprintf(root, sizeof(root), "/run/runsc-c");
-        cli->root = root;
-    }
-    if (!cli->log_format)
-        cli->log_format = "text";
-    if (strcmp(cli->log_format, "text") != 0 && strcmp(cli->log_format, "json") != 0)
-        return error_set(e, 0, "--log-format: \"%s\" is neither text nor json", cli->log_format);
-    if (!cli->platform)
-        cli->platform = "auto";
-    return parse_network(cli, e);
+    if (r >= 0)
+        r = flags_check(cli, e);
+    return r < 0 ? r : first;
 }
 
 static const struct command *find_command(const char *name)
@@ -185,10 +171,8 @@ int main(int argc, char **argv)
 {
     struct cli cli = {0};
     struct error e = {""};
-    int first = options_parse(cli_global_opts, &cli, argc, argv, &e), r = first, error_status = 1;
+    int first = parse_globals(&cli, argc, argv, &e), r = first, error_status = 1;
 
-    if (r >= 0)
-        r = check_globals(&cli, &e);
     if (r < 0)
         goto fail;
     if (cli.version) {

@@ -20,7 +20,7 @@ static int list_add(struct opt_list *l, const char *s)
     return 0;
 }
 
-static int store(const struct opt *o, void *dest, const char *arg, struct error *e)
+int option_set(const struct opt *o, void *dest, const char *arg, struct error *e)
 {
     void *field = (char *)dest + o->offset;
     char *end;
@@ -80,7 +80,7 @@ int options_parse(const struct opt *opts, void *dest, int argc, char **argv, str
         for (int i = 0; i < n; i++)
             if (c == 256 + i || (opts[i].letter && opts[i].letter == c))
                 o = &opts[i];
-        r = store(o, dest, optarg, e);
+        r = option_set(o, dest, optarg, e);
         if (r < 0)
             return r;
     }

@@ -113,6 +113,31 @@ def test_annotations_show_in_the_state(b):
     refuses(b, "annotations.a is not a string", "run", "c1")
 
 
+def test_annotations_set_flags_of_the_container(b):
+    b.config["annotations"] = {"dev.runsc-c.overlay": "root"}
+    eq(b.sh("echo x > /written; cat /written").run()[:2], (0, "x\n"))
+    assert not os.path.exists(os.path.join(b.rootfs, "written"))
+    b.config["annotations"] = {"dev.runsc-c.platform": "magic"}
+    refuses(b, "platform magic", "run", "c1")
+    b.config["annotations"] = {"dev.runsc-c.strace": "true"}
+    refuses(b, "allowed with --allow-flag-override only", "run", "c1")
+    code, _, err = b.args("true").cli("--allow-flag-override", "run", "c1")
+    assert code == 0 and "execve" in err or "exit_group" in err, err
+    b.config["annotations"] = {"dev.runsc-c.nosuch": "1"}
+    eq(b.cli("--allow-flag-override", "run", "c1")[0], 1)
+
+
+def test_flags_from_a_file(b):
+    path = os.path.join(b.dir, "flags.json")
+    with open(path, "w") as f:
+        json.dump({"overlay": "root", "platform": "magic"}, f)
+    b.sh("echo x > /written")
+    eq(b.cli("--config", path, "--platform", "auto", "run", "c1")[0], 0)
+    assert not os.path.exists(os.path.join(b.rootfs, "written"))
+    eq(b.cli("--config", path, "run", "c1")[0], 1)
+    eq(b.cli("--config", "/no/such", "run", "c1")[0], 1)
+
+
 def test_what_the_host_puts_into_the_root_shows_to_an_exec(b):
     eq(b.args("sleep", "100").detached("c1", "run", "-d"), 0)
     eq(b.cli("exec", "c1", "cat", "/etc/late")[0], 1)
