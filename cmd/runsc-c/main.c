@@ -184,14 +184,15 @@ int main(int argc, char **argv)
         return cli.help ? 0 : 1;
     }
     r = run_command(&cli, argc - first, argv + first, &error_status, &e);
-    if (r >= 0) {
-        /* A sandbox is not taken apart: what it has goes with the process, and its threads must not see a library's end. */
-        fflush(NULL);
-        _exit(r);
-    }
+    if (r >= 0)
+        goto out;
 fail:
     fprintf(stderr, "runsc-c: %s\n", e.text);
     if (cli.log && cli.log_format)
         log_error(&cli, e.text);
-    return error_status;
+    r = error_status;
+out:
+    /* A sandbox is not taken apart: what it has goes with the process, and its threads must not see a library's end. */
+    fflush(NULL);
+    _exit(r);
 }
