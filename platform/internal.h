@@ -24,6 +24,7 @@ struct platform_vtable {
                      struct platform_as **out);
     void (*as_destroy)(struct platform_as *as);
     int (*as_apply)(struct platform_as *as, const struct platform_op *ops, size_t n);
+    bool (*as_unmap_later)(struct platform_as *as, uint64_t addr, uint64_t len); /* NULL: never */
     int (*context_create)(struct platform *p, struct platform_context **out);
     void (*context_destroy)(struct platform_context *ctx);
     void (*set_answers)(struct platform_context *ctx, const struct platform_answers *answers);

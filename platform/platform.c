@@ -125,6 +125,11 @@ int platform_as_apply(struct platform_as *as, const struct platform_op *ops, siz
     return n ? as->p->vt->as_apply(as, ops, n) : 0;
 }
 
+bool platform_as_unmap_later(struct platform_as *as, uint64_t addr, uint64_t len)
+{
+    return as->p->vt->as_unmap_later && as->p->vt->as_unmap_later(as, addr, len);
+}
+
 int platform_context_create(struct platform *p, struct platform_context **out)
 {
     *out = NULL;

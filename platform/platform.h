@@ -133,6 +133,13 @@ int must_check platform_as_create(struct platform *p, struct platform_as *fork_o
 void platform_as_destroy(struct platform_as *as);
 /* Applies `n` changes in order; stops at the first that fails and returns its error (the earlier ones stay). */
 int must_check platform_as_apply(struct platform_as *as, const struct platform_op *ops, size_t n);
+/*
+ * Unmaps a range on the calling thread's way back to guest code, which is cheaper than at once, if the platform can and the
+ * caller's is the only context in `as`; false if not. It may not be counted on: what was mapped there must not be given to
+ * others before the next platform_as_apply() that succeeds, or platform_as_destroy(), which see to it that it is unmapped.
+ * Until then the owner must not apply anything to a part of the range only.
+ */
+bool platform_as_unmap_later(struct platform_as *as, uint64_t addr, uint64_t len);
 
 /* Makes a context for the calling thread, with the FP state that Linux gives a fresh program. */
 int must_check platform_context_create(struct platform *p, struct platform_context **out);

@@ -160,20 +160,22 @@ static int apply_batch(struct stub_as *as, const struct platform_op *ops, size_t
 {
     struct mapper_op calls[OPS_MAX];
     struct stub_thread *first = NULL;
-    size_t extra = 0;
+    size_t needed[STUB_LATER], later = stub_later_begin(as, ops, n, calls, needed), total = later + n, extra = 0;
     int64_t last = 0;
     int r;
 
     for (size_t i = 0; i < n; i++)
-        op_to_call(&ops[i], &calls[i]);
-    if (list_empty(&as->threads) && n + STUB_BIRTH_OPS <= OPS_MAX)
-        extra = stub_thread_prepare(as, calls + n, &first);
-    r = mapper_run(as, calls, n + extra, &last);
+        op_to_call(&ops[i], &calls[later + i]);
+    if (list_empty(&as->threads) && total + STUB_BIRTH_OPS <= OPS_MAX)
+        extra = stub_thread_prepare(as, calls + total, &first);
+    r = mapper_run(as, calls, total + extra, &last);
     if (r < 0)
         return r;
     if (first)
-        stub_thread_prepared(as, first, extra, r - (int)n, last);
-    if (r < (int)n)
+        stub_thread_prepared(as, first, extra, r - (int)total, last);
+    if (r >= (int)later)
+        stub_later_end(as, (size_t)r - later, needed);
+    if (r < (int)total)
         return last < 0 ? (int)last : -EIO;
     return 0;
 }
@@ -184,11 +186,14 @@ int stub_as_apply(struct platform_as *base, const struct platform_op *ops, size_
     struct stub_context *own = stub_own_context(as);
     int r = 0;
 
-    if (own)
+    if (own) {
         place_before_mapping(own);
+        if (own->unmap.len)
+            stub_context_put_unmap(own, (struct stub_range){0});
+    }
     mutex_lock(&as->lock);
     while (n > 0 && r == 0) {
-        size_t batch = n < OPS_MAX ? n : OPS_MAX;
+        size_t batch = n < OPS_MAX - STUB_LATER ? n : OPS_MAX - STUB_LATER;
 
         r = apply_batch(as, ops, batch);
         ops += batch;

@@ -67,6 +67,8 @@ static void drop_thread(struct stub_context *ctx)
     if (!ctx->thread)
         return;
     place_unpin_thread(place_of(ctx), ctx->thread);
+    if (ctx->unmap.len)
+        stub_context_put_unmap(ctx, (struct stub_range){0});
     atomic_store(&ctx->clock_tid, 0);
     stub_thread_put(ctx->thread);
     ctx->thread = NULL;
@@ -318,6 +320,9 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
         if (r)
             return r;
         r = get_event(ctx, regs, ev);
+        /* A thread that was stopped on its way into guest code may not have come that far: it tries again. */
+        if (unlikely(ctx->unmap.len) && (r < 0 || ev->kind != PLATFORM_EVENT_INTERRUPTED))
+            stub_context_put_unmap(ctx, (struct stub_range){0});
         ctx->fs_loaded = true;
         ctx->last_fs = regs->fs_base;
     } while (r == 0);
@@ -342,6 +347,7 @@ const struct platform_vtable stub_vtable = {
     .as_create = stub_as_create,
     .as_destroy = stub_as_destroy,
     .as_apply = stub_as_apply,
+    .as_unmap_later = stub_as_unmap_later,
     .context_create = context_create,
     .context_destroy = context_destroy,
     .set_answers = set_answers,

@@ -101,6 +101,7 @@ void stub_write_filter(unsigned char *globals)
     /* The guest section. */
     guest_futex_rule(&b);
     RULE(&b, stub_yield_ip, SYS_sched_yield);
+    RULE(&b, stub_unmap_ip, SYS_munmap);
     RULE(&b, stub_sigreturn_ip, SYS_rt_sigreturn);
     RULE(&b, stub_init_sigmask_ip, SYS_rt_sigprocmask);
     RULE(&b, stub_exit_ip, SYS_exit);

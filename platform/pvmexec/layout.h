@@ -51,6 +51,8 @@
 #define SLOT_COMMAND       0x18 /* u32: what to do when the turn comes back */
 #define SLOT_SPIN          0x1c /* u32: how often to look before sleeping */
 #define SLOT_YIELDS        0x20 /* u32: how often to yield the CPU before sleeping */
+#define SLOT_UNMAP_ADDR    0x28 /* u64, below */
+#define SLOT_UNMAP_LEN     0x30 /* u64: bytes to unmap at SLOT_UNMAP_ADDR when the turn comes back; mostly 0 */
 #define SLOT_ANSWERS       0x40 /* struct platform_answers */
 #define SLOT_SIGSTACK      0x60 /* stack_t for sigaltstack(2) */
 #define SLOT_NO_SIGNALS    0x80 /* an empty signal set */

@@ -114,6 +114,12 @@ void stub_platform_destroy(struct stub_platform *p);
 
 /* --- as.c --- */
 
+#define STUB_LATER 4
+
+struct stub_range {
+    uint64_t addr, len;
+};
+
 struct stub_family; /* sites.h */
 
 struct stub_as {
@@ -122,10 +128,13 @@ struct stub_as {
     const struct platform_text_ops *text;
     void *owner;
     struct stub_process proc;
-    atomic_bool dead;                               /* the stub process was killed, or refuses to work */
-    struct mutex lock;                              /* serialises the mapper */
-    int mapper_cpu GUARDED_BY(lock);                /* where it is pinned, or -1 */
-    uint64_t slots_used GUARDED_BY(lock);           /* slot numbers given out so far */
+    atomic_bool dead;                                     /* the stub process was killed, or refuses to work */
+    struct mutex lock;                                    /* serialises the mapper */
+    int mapper_cpu GUARDED_BY(lock);                      /* where it is pinned, or -1 */
+    uint64_t slots_used GUARDED_BY(lock);                 /* slot numbers given out so far */
+    unsigned int nr_owned GUARDED_BY(lock);               /* threads that contexts have */
+    struct stub_range later[STUB_LATER] GUARDED_BY(lock); /* what is unmapped as far as the guest says, see unmap_later.c */
+    unsigned int nr_later GUARDED_BY(lock);
     struct list_head idle_threads GUARDED_BY(lock); /* threads without a context */
     struct list_head threads GUARDED_BY(lock);      /* all of them */
     struct list_head zombie_node;                   /* in stub_platform.zombies */
@@ -144,6 +153,23 @@ void stub_as_put(struct stub_as *as);
 /* Kills the stub; all its threads' contexts will find out. Any thread. */
 void stub_as_kill(struct stub_as *as);
 void stub_reap_zombies(struct stub_platform *p, bool wait);
+
+/* --- unmap_later.c --- */
+
+bool stub_as_unmap_later(struct platform_as *as, uint64_t addr, uint64_t len);
+
+struct mapper_op;
+struct stub_context;
+
+/*
+ * Before `ops` are applied: fills in calls that unmap what was to be unmapped and is not covered by them, and how many of `ops`
+ * must have succeeded (all of the calls come first) for each range to be settled. After: `done` of them succeeded.
+ */
+size_t stub_later_begin(struct stub_as *as, const struct platform_op *ops, size_t n, struct mapper_op *calls, size_t *needed)
+    REQUIRES(as->lock);
+void stub_later_end(struct stub_as *as, size_t done, const size_t *needed) REQUIRES(as->lock);
+/* What the context's thread is to unmap before it goes on. Owner only. */
+void stub_context_put_unmap(struct stub_context *ctx, struct stub_range range);
 
 /* --- mapper.c --- */
 
@@ -223,7 +249,8 @@ struct stub_context {
     uint64_t burst; /* how long it is usually awake between two parks, in ticks; 0 if never parked */
     bool have_answers;
     struct platform_answers answers;
-    bool fs_loaded; /* the thread's FS base is last_fs */
+    struct stub_range unmap; /* len 0: nothing */
+    bool fs_loaded;          /* the thread's FS base is last_fs */
     uint64_t last_fs;
     /*
      * A thread that is back from a call by a SITE_CMP trampoline is at real_rip there; the owner is told the address behind

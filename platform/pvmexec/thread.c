@@ -143,6 +143,7 @@ int stub_thread_get(struct stub_as *as, struct stub_thread **out, bool *fresh_fp
     }
     if (r == 0) {
         (*out)->owned = true;
+        as->nr_owned++;
         *fresh_fp = (*out)->fresh;
         (*out)->fresh = false;
         ref_get(&as->refs);
@@ -165,6 +166,7 @@ void stub_thread_put(struct stub_thread *t)
 
     mutex_lock(&as->lock);
     t->owned = false;
+    as->nr_owned--;
     if (as->buried)
         stub_thread_free(t);
     else

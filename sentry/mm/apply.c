@@ -29,6 +29,8 @@ static void apply(struct mm_batch *b)
     } else {
         b->err = r;
     }
+    if (r == 0)
+        mm_limbo_release(b->mm);
 out:
     b->n = 0;
 }
@@ -109,6 +111,8 @@ int mm_platform_reset(struct mm *mm)
         mm->broken = true;
         return r;
     }
+    if (!mm->loading)
+        mm_limbo_release(mm);
     ptab_change(&mm->pt, 0, mm_task_size(mm), PTE_MAPPED | PTE_WRITE, 0);
     return 0;
 }

@@ -115,6 +115,7 @@ void mm_put(struct mm *mm)
     /* First nobody can reach the pages any more, then they go. */
     platform_as_destroy(mm->as);
     mm_wrlock(mm);
+    mm_limbo_release(mm);
     for (uint64_t at = 0; ptab_next_run(&mm->pt, at, UINT64_MAX, &run); at = run.end)
         if (!(run.pte & PTE_FILE))
             memfile_put(mm->s->mf, run.pte & PTE_FRAME, run.end - run.start);

@@ -55,6 +55,8 @@ struct mm_shared {
     struct file_map_table *file_maps;
 };
 
+#define MM_LIMBO 4
+
 struct mm {
     struct refcount ref;
     struct mm_shared *s;    /* immutable */
@@ -76,8 +78,12 @@ struct mm {
     struct mm_predictor {
         uint64_t pending, pending_len; /* the last small mapping, if it is not touched yet */
         unsigned int score, nr;
-    } predictor;                /* see predict.c */
-    struct hot_pages *hot;      /* what forks copy at once, shared with relatives; NULL before the first fork. See hot.h */
+    } predictor;           /* see predict.c */
+    struct hot_pages *hot; /* what forks copy at once, shared with relatives; NULL before the first fork. See hot.h */
+    struct mm_limbo {
+        uint64_t off, len;
+    } limbo[MM_LIMBO]; /* memory whose mapping the guest's thread removes: given back when that is sure, see zap.c */
+    unsigned int nr_limbo;
     unsigned int nr_since_fork; /* pages that were written for the first time since the last fork */
     uint32_t def_flags;         /* VM_LOCKED: mlockall(MCL_FUTURE) */
     atomic_ullong minor_faults;
@@ -192,6 +198,10 @@ void mm_predict_learn(struct mm *mm, uint64_t addr);
 
 /* Takes the pages of [start, end) away, from the platform too. -errno: nothing has changed. */
 int must_check mm_zap(struct mm *mm, uint64_t start, uint64_t end);
+/* The same for what no vma is left of, and the calling thread's own: the platform may be told by and by. */
+int must_check mm_zap_later(struct mm *mm, uint64_t start, uint64_t end);
+/* The platform has applied something, or is gone: what was to be unmapped is. */
+void mm_limbo_release(struct mm *mm);
 
 /* mmap.c */
 int must_check mm_unmap_locked(struct mm *mm, uint64_t start, uint64_t end);

@@ -78,7 +78,7 @@ uint64_t mm_find_free(struct mm *mm, uint64_t len)
     return found;
 }
 
-int mm_unmap_locked(struct mm *mm, uint64_t start, uint64_t end)
+static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool later)
 {
     struct vma *v = vma_find(mm, start);
     int r;
@@ -89,12 +89,17 @@ int mm_unmap_locked(struct mm *mm, uint64_t start, uint64_t end)
         return -EPERM;
     r = vma_cut(mm, start, end);
     if (r == 0)
-        r = mm_zap(mm, start, end);
+        r = later ? mm_zap_later(mm, start, end) : mm_zap(mm, start, end);
     if (r < 0)
         return r;
     for (v = vma_find(mm, start); v && v->start < end; v = vma_find(mm, start))
         vma_remove(mm, v);
     return 0;
+}
+
+int mm_unmap_locked(struct mm *mm, uint64_t start, uint64_t end)
+{
+    return unmap_locked(mm, start, end, false);
 }
 
 int64_t mm_munmap(struct mm *mm, uint64_t addr, uint64_t len)
@@ -107,7 +112,7 @@ int64_t mm_munmap(struct mm *mm, uint64_t addr, uint64_t len)
     if (len == 0)
         return -EINVAL;
     mm_wrlock(mm);
-    r = mm_unmap_locked(mm, addr, addr + len);
+    r = unmap_locked(mm, addr, addr + len, true);
     mm_wrunlock(mm);
     return r;
 }

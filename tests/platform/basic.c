@@ -19,6 +19,7 @@ PROGRAM(prog_hlt);
 PROGRAM(prog_int80);
 PROGRAM(prog_step);
 PROGRAM(prog_spin);
+PROGRAM(prog_touch);
 PROGRAM(prog_segments);
 PROGRAM(prog_segment_reads);
 PROGRAM(prog_fp);
@@ -543,6 +544,60 @@ static void *unmapper(void *arg)
     return NULL;
 }
 
+#define TOUCHED 0x10000000ULL
+
+/* The program touches one page after the other from TOUCHED on; where it faults first. */
+static uint64_t first_fault(struct guest *g)
+{
+    g->regs.rip = GUEST_CODE;
+    g->regs.rsi = TOUCHED;
+    do
+        guest_run(g);
+    while (g->ev.kind == PLATFORM_EVENT_INTERRUPTED);
+    check_eq(g->ev.kind, PLATFORM_EVENT_FAULT);
+    return g->ev.addr;
+}
+
+static void pages_unmapped_later_are_gone_when_the_guest_runs(void)
+{
+    uint64_t a = mem_alloc(4096), b = mem_alloc(4096);
+    struct guest g, other;
+
+    guest_init(&g, &prog_touch);
+    check_eq(first_fault(&g), TOUCHED);
+    map(g.as, TOUCHED, 4096, PROT_READ | PROT_WRITE, a);
+    check_eq(first_fault(&g), TOUCHED + 4096);
+    if (platform_as_unmap_later(g.as, TOUCHED, 4096)) {
+        check_eq(first_fault(&g), TOUCHED);
+
+        /* A new mapping in its place stays, whether it is made before the guest runs or after. */
+        map(g.as, TOUCHED, 4096, PROT_READ | PROT_WRITE, a);
+        check_eq(first_fault(&g), TOUCHED + 4096);
+        check(platform_as_unmap_later(g.as, TOUCHED, 4096));
+        map(g.as, TOUCHED, 4096, PROT_READ | PROT_WRITE, b);
+        check_eq(first_fault(&g), TOUCHED + 4096);
+        check_eq(mem[b], 1);
+
+        /* An interrupt does not lose it; nor does it unmap more than it should later. */
+        check(platform_as_unmap_later(g.as, TOUCHED, 4096));
+        platform_interrupt(g.ctx);
+        guest_run(&g);
+        check_eq(g.ev.kind, PLATFORM_EVENT_INTERRUPTED);
+        check_eq(first_fault(&g), TOUCHED);
+        map(g.as, TOUCHED + 4096, 4096, PROT_READ | PROT_WRITE, a);
+        map(g.as, TOUCHED, 4096, PROT_READ | PROT_WRITE, b);
+        check_eq(first_fault(&g), TOUCHED + 8192);
+
+        /* With company it is refused. */
+        other = g;
+        guest_init_context(&other);
+        check_eq(first_fault(&other), TOUCHED + 8192);
+        check(!platform_as_unmap_later(other.as, TOUCHED, 4096));
+        platform_context_destroy(other.ctx);
+    }
+    guest_fini(&g);
+}
+
 static void unmapping_reaches_a_running_guest(void)
 {
     struct guest g;
@@ -596,6 +651,7 @@ const struct test basic_tests[] = {
     {"many_threads_in_one_address_space", many_threads_in_one_address_space},
     {"many_address_spaces", many_address_spaces},
     {"unmapping_reaches_a_running_guest", unmapping_reaches_a_running_guest},
+    {"pages_unmapped_later_are_gone_when_the_guest_runs", pages_unmapped_later_are_gone_when_the_guest_runs},
     {"cpu_time_counts_guest_work", cpu_time_counts_guest_work},
     {NULL, NULL},
 };

@@ -32,6 +32,7 @@ struct platform_as {
 
 static int fake_platform;
 static int fail_next_apply; /* errno */
+static bool can_unmap_later;
 
 static struct fake_page *fake_find(struct platform_as *as, uint64_t addr)
 {
@@ -98,6 +99,15 @@ int platform_as_apply(struct platform_as *as, const struct platform_op *ops, siz
             fake_apply_page(as, &ops[i], a);
     }
     return 0;
+}
+
+bool platform_as_unmap_later(struct platform_as *as, uint64_t addr, uint64_t len)
+{
+    const struct platform_op op = {.kind = PLATFORM_UNMAP};
+
+    for (uint64_t a = addr; can_unmap_later && a < addr + len; a += PAGE)
+        fake_apply_page(as, &op, a);
+    return can_unmap_later;
 }
 
 /* What every test needs. */
@@ -223,6 +233,31 @@ Test(mm, one_page_takes_two_platform_calls)
     cr_assert_eq(mm_fault(mm, (uint64_t)a, PLATFORM_WRITE, &no_limits, &code), MM_FAULT_OK);
     cr_assert_eq(mm_munmap(mm, (uint64_t)a, PAGE), 0);
     cr_assert_eq(mm_platform_as(mm)->nr_calls, before + 2);
+    mm_put(mm);
+}
+
+Test(mm, memory_that_is_unmapped_later_is_kept_until_it_surely_is)
+{
+    struct mm *mm = new_mm();
+    unsigned int before = mm_platform_as(mm)->nr_calls;
+    uint64_t a = (uint64_t)map_anon(mm, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE), off;
+    int code;
+
+    can_unmap_later = true;
+    cr_assert_eq(mm_fault(mm, a, PLATFORM_WRITE, &no_limits, &code), MM_FAULT_OK);
+    off = fake_find(mm_platform_as(mm), a)->off;
+    cr_assert_eq(mm_munmap(mm, a, PAGE), 0);
+    cr_assert_eq(mm_platform_as(mm)->nr_calls, before + 1);
+    cr_assert_eq(memfile_used(mf), PAGE);
+    cr_assert_eq(mm_fault(mm, a, PLATFORM_WRITE, &no_limits, &code), MM_FAULT_SEGV);
+
+    a = (uint64_t)map_anon(mm, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+    fail_next_apply = EIO;
+    cr_assert_eq(mm_fault(mm, a, PLATFORM_WRITE, &no_limits, &code), MM_FAULT_BUS);
+    cr_assert_eq(memfile_used(mf), PAGE);
+    cr_assert_eq(mm_fault(mm, a, PLATFORM_WRITE, &no_limits, &code), MM_FAULT_OK);
+    cr_assert_neq(fake_find(mm_platform_as(mm), a)->off, off);
+    cr_assert_eq(memfile_used(mf), PAGE);
     mm_put(mm);
 }
 

@@ -18,7 +18,8 @@ extern const char stub_mapper_wait_ip[], stub_mapper_op_ip[], stub_mapper_clone_
     stub_mapper_wake_ip[];
 extern const char stub_init_sigstack_ip[], stub_init_dispatch_ip[];
 /* Of the guest section. */
-extern const char stub_init_sigmask_ip[], stub_futex_ip[], stub_yield_ip[], stub_sigreturn_ip[], stub_exit_ip[];
+extern const char stub_init_sigmask_ip[], stub_futex_ip[], stub_yield_ip[], stub_unmap_ip[], stub_sigreturn_ip[],
+    stub_exit_ip[];
 
 extern const char stub_trampoline_common[]; /* where all trampolines go */
 

@@ -288,7 +288,7 @@ stub_die:
         ud2
 
 /*
- * Waits until the turn of the slot in rbx is the guest's again. Clobbers what a system call does, and rax, rdx, rdi, rsi,
+ * Waits until the turn of the slot in rbx is the guest's again, and unmaps what is to be unmapped before guest code runs. Clobbers what a system call does, and rax, rdx, rdi, rsi,
  * r10, r14 and r15.
  */
 .macro AWAIT_TURN
@@ -326,7 +326,13 @@ stub_die:
 12:     mov     SLOT_TURN(%rbx), %eax
         cmp     $TURN_SENTRY, %eax
         jae     15b
-14:
+14:     mov     SLOT_UNMAP_LEN(%rbx), %rsi
+        test    %rsi, %rsi
+        jz      17f
+        mov     SLOT_UNMAP_ADDR(%rbx), %rdi
+        lea     17f(%rip), %r15
+        jmp     unmap
+17:
 .endm
 
 /* The second half of handing over, after the turn became the sentry's and eax is what it was before. */
@@ -432,6 +438,12 @@ EXPORT stub_futex_ip
 yield:
         syscall
 EXPORT stub_yield_ip
+        jmp     *%r15
+
+unmap:
+        mov     $NR_munmap, %eax
+        syscall
+EXPORT stub_unmap_ip
         jmp     *%r15
 trampoline_end:
 
