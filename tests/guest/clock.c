@@ -77,7 +77,6 @@ TEST(clock_cpu_time_counts_work)
     while (read_clock(CLOCK_THREAD_CPUTIME_ID) - start < 20000000 && ns(wall1) - ns(wall0) < 60000000000);
     CHECK(read_clock(CLOCK_THREAD_CPUTIME_ID) - start >= 20000000);
     CHECK(read_clock(CLOCK_PROCESS_CPUTIME_ID) - process >= 20000000);
-    CHECK(ns(wall1) - ns(wall0) >= 20000000);
     start = read_clock(CLOCK_THREAD_CPUTIME_ID);
     nanosleep(&nap, NULL);
     CHECK(read_clock(CLOCK_THREAD_CPUTIME_ID) - start < 100000000);

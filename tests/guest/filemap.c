@@ -322,11 +322,13 @@ TEST(a_running_program_cannot_be_written)
     if (pid == 0) {
         dup2(fd[0], 0);
         close(fd[1]);
-        execl(name, name, "wait_for_input", (char *)NULL);
+        do /* the loop below has it open for writing now and then */
+            execl(name, name, "wait_for_input", (char *)NULL);
+        while (errno == ETXTBSY);
         _exit(5);
     }
     close(fd[0]);
-    for (int i = 0; i < 500; i++) { /* until it runs */
+    for (int i = 0; i < 15000; i++) { /* until it runs */
         out = open(name, O_WRONLY);
         if (out < 0)
             break;
