@@ -283,7 +283,8 @@ void tcp_push(struct tcp_sock *tp, enum tcp_push push)
 
 /* ---- retransmission ---- */
 
-int tcp_retransmit_seg(struct tcp_sock *tp, struct tcp_seg *seg)
+/* Sends a segment, or as much of it as windows allow, again, without counting it as a repair (a tail loss probe is none). */
+int tcp_resend_seg(struct tcp_sock *tp, struct tcp_seg *seg)
 {
     uint32_t mss = tcp_current_mss(tp);
     if (seq_before(seg->seq, tp->snd_una) && seg->len) {
@@ -332,13 +333,21 @@ int tcp_retransmit_seg(struct tcp_sock *tp, struct tcp_seg *seg)
         MIB_INC(tp->st, TcpExtTCPRetransFail);
         return r;
     }
+    seg->sacked |= SEG_EVER_RETRANS;
+    list_del_init(&seg->sent_node);
+    list_add_tail(&seg->sent_node, &tp->by_time);
+    return 0;
+}
+
+int tcp_retransmit_seg(struct tcp_sock *tp, struct tcp_seg *seg)
+{
+    int r = tcp_resend_seg(tp, seg);
+    if (r < 0)
+        return r;
     if (!(seg->sacked & SEG_RETRANS)) {
         seg->sacked |= SEG_RETRANS;
         tp->retrans_out += seg->pcount;
     }
-    seg->sacked |= SEG_EVER_RETRANS;
-    list_del_init(&seg->sent_node);
-    list_add_tail(&seg->sent_node, &tp->by_time);
     if (tp->retrans_stamp == 0)
         tp->retrans_stamp = tcp_ts_now(tp) ? tcp_ts_now(tp) : 1;
     if (tp->undo_retrans < 0)

@@ -184,7 +184,7 @@ void tcp_tlp_timeout(struct tcp_sock *tp)
             if (n < seg->len && tcp_seg_split(tp, seg, n, mss, true) == 0)
                 seg = list_entry(seg->node.next, struct tcp_seg, node);
         }
-        r = tcp_retransmit_seg(tp, seg);
+        r = tcp_resend_seg(tp, seg);
         tp->tlp_retrans = r == 0;
     }
     if (r == 0) {
