@@ -119,7 +119,8 @@ int oci_parse_linux(struct bundle *b, struct json_object *o, struct error *e)
     int r;
 
     if ((r = parse_sysctls(&b->spec, o, e)) < 0 || (r = parse_devices(&b->spec, o, e)) < 0 ||
-        (r = parse_personality(&b->spec, o, e)) < 0 || (r = refuse_others(o, e)) < 0)
+        (r = parse_personality(&b->spec, o, e)) < 0 || (r = oci_parse_user_namespace(&b->spec, o, e)) < 0 ||
+        (r = refuse_others(o, e)) < 0)
         return r;
     return oci_parse_seccomp(b, o, e);
 }

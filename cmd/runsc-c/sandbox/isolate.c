@@ -252,7 +252,8 @@ static int take_ids(const struct isolation *iso, struct error *e)
         return error_set(e, errno, "setgroups");
     if ((setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0) && errno != EINVAL)
         return error_set(e, errno, "the user namespace's root");
-    return 0;
+    /* Changing ids takes this away, and the platform's processes, which inherit it, could not be traced without. */
+    return prctl(PR_SET_DUMPABLE, 1) < 0 ? error_set(e, errno, "prctl") : 0;
 }
 
 int isolate_enter(struct container_spec *spec, struct isolation *iso, struct error *e)
