@@ -16,8 +16,8 @@
  * up, and a wake-up on the same CPU costs next to nothing. If two of them turn out to be active at once for long, one moves.
  *
  * Yielding is nearly twice as fast as sleeping and being woken, as long as there is nobody else on the CPU to yield to: who
- * yields is last in the queue for a whole time slice. So it is done by contexts that have their CPU for themselves as far as
- * this sandbox is concerned, and as soon as a turn takes long, not again for many calls.
+ * yields is last in the queue for a whole time slice. So it is done while there are no more than two contexts awake on the CPU
+ * (two are what it takes to talk with each other), and as soon as a turn takes long, not again for many calls.
  *
  * What runs on the CPUs besides this sandbox is not known here. That is why a pin does not outlast a long run of guest code.
  */
@@ -36,9 +36,11 @@
 #define QUICK_MAX      4096
 #define GOOD_SPELL     64 /* calls that a spell of spinning must last to have been worth it */
 #define YIELDS         3  /* times to yield before going to sleep */
+#define YIELD_GOOD     8  /* quick turns in a row, and the past is forgotten */
+#define YIELD_PAIRS    2  /* contexts awake on the CPU at most */
 #define YIELD_US       50 /* a turn that takes longer is one not worth to yield for */
-#define YIELD_HOLD_MIN 64 /* turns to wait by sleeping after such a one; doubled each time */
-#define YIELD_HOLD_MAX 16384
+#define YIELD_HOLD_MIN 16 /* turns to wait by sleeping after such a one; doubled each time */
+#define YIELD_HOLD_MAX 4096
 #define LOOK_AGAIN_NS  100000000LL
 
 static int64_t now_ns(clockid_t clock)
@@ -292,16 +294,19 @@ static void mind_sharing(struct stub_context *ctx, uint64_t now)
 static void wake(struct stub_context *ctx, uint64_t now)
 {
     struct place *s = place_of(ctx);
-    int home = atomic_load_explicit(&s->home, memory_order_relaxed);
+    int home = atomic_load_explicit(&s->home, memory_order_relaxed), here = sched_getcpu();
 
     ctx->awake = true;
     ctx->awake_since = now;
+    ctx->contended_since = 0;
     if (ctx->quick_needed == 0)
         ctx->quick_needed = QUICK_CALLS;
     load_add(s, 1);
     if (atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2)
         return;
-    if (ctx->burst && ctx->burst < SHORT_BURST_US * s->tsc_per_us && home >= 0)
+    if (ctx->burst == 0 && here >= 0 && here < PLACE_CPUS)
+        share(ctx, here); /* a new one: who started it will likely wait for it */
+    else if (ctx->burst && ctx->burst < SHORT_BURST_US * s->tsc_per_us && home >= 0)
         share(ctx, pairs_on(s, home) <= 1 || ctx->pinned_cpu < 0 ? home : ctx->pinned_cpu);
 }
 
@@ -344,8 +349,9 @@ unsigned int place_yields(struct stub_context *ctx)
         return 0;
     }
     if (ctx->place == PLACE_SHARED)
-        return pairs_on(s, ctx->pinned_cpu) <= 1 ? YIELDS : 0;
-    return atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2 && atomic_load_explicit(&s->load, memory_order_relaxed) <= 1
+        return pairs_on(s, ctx->pinned_cpu) <= YIELD_PAIRS ? YIELDS : 0;
+    return atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2 &&
+                   atomic_load_explicit(&s->load, memory_order_relaxed) <= YIELD_PAIRS
                ? YIELDS
                : 0;
 }
@@ -353,7 +359,7 @@ unsigned int place_yields(struct stub_context *ctx)
 void place_yielded(struct stub_context *ctx, bool turn_is_back)
 {
     if (turn_is_back && __rdtsc() - ctx->last_call < YIELD_US * place_of(ctx)->tsc_per_us) {
-        if (++ctx->yield_spell >= GOOD_SPELL)
+        if (++ctx->yield_spell >= YIELD_GOOD)
             ctx->yield_penalty = 0;
         return;
     }
