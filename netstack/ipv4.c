@@ -87,43 +87,59 @@ static bool reverse_path_ok(struct nic *nic, const struct pkt *p) NETSTACK_LOCKE
     return filter == 2 || r.nic == nic;
 }
 
-static void deliver(struct nic *nic, struct pkt *p) NETSTACK_LOCKED
+/* Takes a fragment; the whole datagram, data at its IP header, when it was the last that was missing. */
+static struct pkt *reassemble(struct nic *nic, struct pkt *p) NETSTACK_LOCKED
 {
     struct netstack *s = nic->stack;
     const struct iphdr *ip = pkt_l3(p);
+    struct frag_info fi = {.src = p->ip.src,
+                           .dst = p->ip.dst,
+                           .id = ip->id,
+                           .proto = ip->protocol,
+                           .offset = (ntohs(ip->frag_off) & IP_OFFMASK) * 8,
+                           .more = ip->frag_off & htons(IP_MF),
+                           .dontfrag = ip->frag_off & htons(IP_DF),
+                           .size = p->len};
+    struct ip_info info = p->ip;
+    uint16_t frag_max;
+    uint8_t next;
+    struct iphdr *whole;
+    size_t hdr;
 
-    if (ip->frag_off & htons(IP_MF | IP_OFFMASK)) {
-        struct frag_info fi = {.src = p->ip.src,
-                               .dst = p->ip.dst,
-                               .id = ip->id,
-                               .proto = ip->protocol,
-                               .offset = (ntohs(ip->frag_off) & IP_OFFMASK) * 8,
-                               .more = ip->frag_off & htons(IP_MF),
-                               .dontfrag = ip->frag_off & htons(IP_DF),
-                               .size = p->len};
-        struct ip_info info = p->ip;
-        uint16_t frag_max;
-        uint8_t next;
-        struct iphdr *whole;
-        size_t hdr;
+    pkt_pull(p, ip->ihl * 4);
+    p = frag_add(nic, p, &fi, &next, &frag_max);
+    if (!p)
+        return NULL;
+    hdr = pkt_offset(p) - p->l3;
+    if (p->len + hdr > 65535 || !pkt_push(p, hdr)) {
+        MIB_INC(s, IpReasmFails);
+        pkt_free(p);
+        return NULL;
+    }
+    whole = pkt_l3(p);
+    whole->tot_len = htons(p->len);
+    whole->frag_off = 0;
+    ipv4_header_csum(whole);
+    p->l4 = p->l3 + hdr;
+    info.opt_len = whole->ihl * 4 - 20;
+    info.frag_max = frag_max;
+    p->ip = info;
+    return p;
+}
 
-        pkt_pull(p, ip->ihl * 4);
-        p = frag_add(nic, p, &fi, &next, &frag_max);
+static bool is_fragment(const struct pkt *p)
+{
+    return ((const struct iphdr *)pkt_l3(p))->frag_off & htons(IP_MF | IP_OFFMASK);
+}
+
+static void deliver(struct nic *nic, struct pkt *p) NETSTACK_LOCKED
+{
+    struct netstack *s = nic->stack;
+
+    if (is_fragment(p)) {
+        p = reassemble(nic, p);
         if (!p)
             return;
-        hdr = pkt_offset(p) - p->l3;
-        if (p->len + hdr > 65535 || !pkt_push(p, hdr)) {
-            MIB_INC(s, IpReasmFails);
-            pkt_free(p);
-            return;
-        }
-        whole = pkt_l3(p);
-        whole->tot_len = htons(p->len);
-        whole->frag_off = 0;
-        ipv4_header_csum(whole);
-        info.opt_len = whole->ihl * 4 - 20;
-        info.frag_max = frag_max;
-        p->ip = info;
     }
     if (!ip_hook(s, NF_INET_LOCAL_IN, p, nic, NULL))
         return;
@@ -171,6 +187,12 @@ void ipv4_input(struct nic *nic, struct pkt *p)
         }
         if (source_route && !nic->conf.accept_source_route)
             goto drop;
+    }
+    /* Who tracks connections must see whole packets. */
+    if (s->hook[NF_INET_PRE_ROUTING] && is_fragment(p)) {
+        p = reassemble(nic, p);
+        if (!p)
+            return;
     }
     if (!ip_hook(s, NF_INET_PRE_ROUTING, p, nic, NULL))
         return;

@@ -3,6 +3,7 @@
 #include "netstack/icmp.h"
 #include "netstack/ip_frag.h"
 #include "netstack/neigh.h"
+#include "netstack/netfilter.h"
 #include "netstack/nic_internal.h"
 #include "netstack/tcp.h"
 #include "netstack/udp.h"
@@ -46,6 +47,7 @@ static const struct part {
 static void destroy_nics(struct netstack *s) EXCLUDES(netstack_held)
 {
     netstack_lock(s);
+    nf_destroy(s);
     while (!list_empty(&s->nics))
         nic_destroy(list_last_entry(&s->nics, struct nic, node));
     netstack_unlock(s);
