@@ -230,6 +230,13 @@ def test_completion_is_good_shell(b):
     eq(b.cli("completion", "fish")[0], 1)
 
 
+def test_the_manual_page_has_every_command(b):
+    code, out, _ = b.cli("completion", "man")
+    assert code == 0 and out.startswith(".TH RUNSC-C 8"), out[:100]
+    for c in COMMANDS:
+        assert f"\n.SS {c} " in out, c
+
+
 def test_exec_options(b):
     running(b)
     eq(b.cli("exec", "-g", "7", "-g", "8", "c1", "id", "-G")[1], "0 7 8\n")
