@@ -228,8 +228,8 @@ int nic_set_up(struct nic *nic, bool up)
     if (up) {
         nic->flags |= IFF_UP;
         mcast_nic_up(nic, true);
+        ndp_nic_up(nic, true); /* before the addresses, which may ask for routers at once */
         nic_addrs_up(nic, true);
-        ndp_nic_up(nic, true);
     } else {
         ndp_nic_up(nic, false);
         nic_addrs_up(nic, false);

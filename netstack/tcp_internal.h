@@ -432,6 +432,7 @@ void tcp_end_reduction(struct tcp_sock *tp) NETSTACK_LOCKED;
 void tcp_enter_cwr(struct tcp_sock *tp);
 void tcp_try_keep_open(struct tcp_sock *tp);
 void tcp_check_reordering(struct tcp_sock *tp, uint32_t low, bool ts);
+bool tcp_limit_reno_sacked(struct tcp_sock *tp);
 void tcp_reno_acked(struct tcp_sock *tp, uint32_t acked);
 void tcp_enter_recovery(struct tcp_sock *tp, bool ece);
 void tcp_enter_loss(struct tcp_sock *tp) NETSTACK_LOCKED;

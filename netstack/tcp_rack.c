@@ -139,6 +139,7 @@ void tcp_newreno_mark_lost(struct tcp_sock *tp, bool advanced)
         if (seg->pcount > 1 && seg->len > mss && tcp_seg_split(tp, seg, mss, mss, true) < 0)
             return;
         tcp_mark_lost(tp, seg);
+        tcp_limit_reno_sacked(tp);
     }
 }
 

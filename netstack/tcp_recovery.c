@@ -233,17 +233,28 @@ void tcp_check_reordering(struct tcp_sock *tp, uint32_t low, bool ts)
         MIB_INC(tp->st, TcpExtTCPSACKReorder);
 }
 
-/* Without SACK each duplicate acknowledgement stands for one packet that was received. */
-static void add_reno_sack(struct tcp_sock *tp, uint32_t n, bool ece)
+/* What counts as received without SACK leaves room for what is lost, and for at least one hole. True: it had to be cut. */
+bool tcp_limit_reno_sacked(struct tcp_sock *tp)
 {
+    uint32_t holes = tp->lost_out ? tp->lost_out : 1;
+    if (holes > tp->packets_out)
+        holes = tp->packets_out;
+    if (tp->sacked_out + holes <= tp->packets_out)
+        return false;
+    tp->sacked_out = tp->packets_out - holes;
+    return true;
+}
+
+/* Without SACK each duplicate acknowledgement stands for one packet that was received. */
+static void add_reno_sack(struct tcp_sock *tp, uint32_t n)
+{
+    uint32_t before = tp->sacked_out;
     if (!n)
         return;
-    uint32_t before = tp->sacked_out, holes = tp->lost_out ? tp->lost_out : 1;
     tp->sacked_out += n;
-    if (tp->sacked_out + holes > tp->packets_out) {
-        tp->sacked_out = tp->packets_out > holes ? tp->packets_out - holes : 0;
-        tp->reordering = tp->packets_out < (uint32_t)tp->ts->sysctl.max_reordering ? tp->packets_out
-                                                                                   : (uint32_t)tp->ts->sysctl.max_reordering;
+    if (tcp_limit_reno_sacked(tp)) {
+        uint32_t max = tp->ts->sysctl.max_reordering;
+        tp->reordering = tp->packets_out < max ? tp->packets_out : max;
         tp->reord_seen++;
         MIB_INC(tp->st, TcpExtTCPRenoReorder);
     }
@@ -258,8 +269,7 @@ void tcp_reno_acked(struct tcp_sock *tp, uint32_t acked)
         tp->delivered += d > 1 ? d : 1;
         tp->sacked_out = acked - 1 >= tp->sacked_out ? 0 : tp->sacked_out - (acked - 1);
     }
-    if (tp->sacked_out > tp->packets_out)
-        tp->sacked_out = tp->packets_out;
+    tcp_limit_reno_sacked(tp);
 }
 
 /* ---- entering ---- */
@@ -352,7 +362,7 @@ static void process_loss(struct tcp_sock *tp, unsigned int flag, uint32_t num_du
     }
     if (!tp->sack_ok) {
         if (seq_after(tp->snd_nxt, tp->high_seq) && num_dup)
-            add_reno_sack(tp, num_dup, flag & ACK_ECE);
+            add_reno_sack(tp, num_dup);
         else if (flag & ACK_UNA_ADVANCED)
             tp->sacked_out = 0;
     }
@@ -430,7 +440,7 @@ enum tcp_rexmit tcp_recover(struct tcp_sock *tp, uint32_t num_dup, unsigned int 
     case TCP_CA_Recovery:
         if (!(*flag & ACK_UNA_ADVANCED)) {
             if (!tp->sack_ok)
-                add_reno_sack(tp, num_dup, *flag & ACK_ECE);
+                add_reno_sack(tp, num_dup);
         } else if (try_undo_partial(tp, &do_lost)) {
             return TCP_REXMIT_NONE;
         }
@@ -456,7 +466,7 @@ enum tcp_rexmit tcp_recover(struct tcp_sock *tp, uint32_t num_dup, unsigned int 
         if (!tp->sack_ok) {
             if (*flag & ACK_UNA_ADVANCED)
                 tp->sacked_out = 0;
-            add_reno_sack(tp, num_dup, *flag & ACK_ECE);
+            add_reno_sack(tp, num_dup);
         }
         if (tp->ca_state <= TCP_CA_Disorder)
             try_undo_dsack(tp);

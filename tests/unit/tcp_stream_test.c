@@ -2,6 +2,7 @@
  * The property of TCP: whatever the network does, both byte streams arrive intact and the connection ends. Each seed chooses
  * faults, sizes, delays, options and the rhythm of both applications.
  */
+#include "tests/unit/tcp_check.h"
 #include "tests/unit/tcp_test_util.h"
 
 #include <stdio.h>
@@ -142,6 +143,8 @@ static void run_seed(uint64_t seed, unsigned int loss, unsigned int total)
             drain(&w, &s[i]);
         }
         world_pass(&w, 1 + world_rand(&w) % (20 * NET_MSEC));
+        tcp_check_stack(w.a);
+        tcp_check_stack(w.b);
         cr_assert_lt(w.now - begin, 20000 * NET_SEC, "seed %llu: stuck: %zu of %zu, %zu of %zu", (unsigned long long)seed,
                      s[0].got, s[0].total, s[1].got, s[1].total);
     }
