@@ -38,15 +38,6 @@ static uint64_t delivery_rate(const struct tcp_sock *tp)
     return (uint64_t)tp->rate_delivered * tcp_cached_mss(tp) * 1000000 / tp->rate_interval_us;
 }
 
-/* What pacing would be, were there any: as Linux computes it, twice the rate in slow start, 1.2 times afterwards. */
-static uint64_t pacing_rate(const struct tcp_sock *tp)
-{
-    uint64_t factor = tp->snd_cwnd < tp->snd_ssthresh / 2 ? 200 : 120;
-    uint64_t window = tp->snd_cwnd > tp->packets_out ? tp->snd_cwnd : tp->packets_out;
-    uint64_t rate = window * tp->mss * factor / 100 * 8 * 1000000;
-    return tp->srtt_us ? rate / tp->srtt_us : rate;
-}
-
 void tcp_get_info(struct tcp_sock *tp, struct tcp_info_full *i)
 {
     *i = (struct tcp_info_full){.state = tp->state};
@@ -87,7 +78,7 @@ void tcp_get_info(struct tcp_sock *tp, struct tcp_info_full *i)
     i->reordering = tp->reordering;
     i->rcv_rtt = tp->rcv_rtt_us >> 3;
     i->total_retrans = tp->total_retrans;
-    i->pacing_rate = pacing_rate(tp);
+    i->pacing_rate = tcp_pacing_rate(tp);
     i->max_pacing_rate = UINT64_MAX;
     i->bytes_acked = tp->bytes_acked;
     i->bytes_received = tp->bytes_received;

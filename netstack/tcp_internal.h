@@ -514,6 +514,7 @@ uint32_t tcp_cached_mss(const struct tcp_sock *tp);
 uint32_t tcp_current_mss(struct tcp_sock *tp) NETSTACK_LOCKED;
 uint32_t tcp_size_goal(struct tcp_sock *tp, uint32_t mss);
 uint32_t tcp_wnd_end(const struct tcp_sock *tp);
+uint64_t tcp_pacing_rate(const struct tcp_sock *tp);
 void tcp_push(struct tcp_sock *tp, enum tcp_push push) NETSTACK_LOCKED;
 int must_check tcp_resend_seg(struct tcp_sock *tp, struct tcp_seg *seg) NETSTACK_LOCKED;
 int must_check tcp_retransmit_seg(struct tcp_sock *tp, struct tcp_seg *seg) NETSTACK_LOCKED;

@@ -79,6 +79,29 @@ static bool window_allows(const struct tcp_sock *tp, const struct tcp_seg *seg, 
     return !seq_after(end, tcp_wnd_end(tp));
 }
 
+/* Bytes per second that a window per round trip makes, with room to grow: twice in slow start, 1.2 times afterwards. */
+uint64_t tcp_pacing_rate(const struct tcp_sock *tp)
+{
+    uint64_t factor = tp->snd_cwnd < tp->snd_ssthresh / 2 ? 200 : 120;
+    uint64_t window = tp->snd_cwnd > tp->packets_out ? tp->snd_cwnd : tp->packets_out;
+    uint64_t rate = window * tp->mss * factor / 100 * 8 * 1000000;
+    return tp->srtt_us ? rate / tp->srtt_us : rate;
+}
+
+/*
+ * How many packets one GSO packet should have: a millisecond's worth, since what leaves at once arrives at the narrowest queue
+ * of the path at once. Over short distances there is none, and large packets are what makes sending cheap.
+ */
+static uint32_t gso_packets(struct tcp_sock *tp, uint32_t mss)
+{
+    uint64_t bytes = tcp_pacing_rate(tp) >> 10, most = tcp_size_goal(tp, mss);
+    int64_t far = tp->min_rtt_us >> 9;
+    if (far < 32)
+        bytes += TCP_GSO_MAX >> far;
+    uint32_t n = (bytes < most ? bytes : most) / mss;
+    return n < 2 ? 2 : n;
+}
+
 static uint32_t cwnd_quota(const struct tcp_sock *tp, const struct tcp_seg *seg)
 {
     if ((seg->flags & TCP_FIN) && seg->pcount == 1)
@@ -108,7 +131,8 @@ static bool nagle_allows(const struct tcp_sock *tp, const struct tcp_seg *seg, u
  * Waits with a GSO packet that could be sent only in part, if an acknowledgement that lets more go is near: large packets are
  * what makes sending cheap.
  */
-static bool defer_gso(struct tcp_sock *tp, const struct tcp_seg *seg, uint32_t mss, bool *cwnd_limited) NETSTACK_LOCKED
+static bool defer_gso(struct tcp_sock *tp, const struct tcp_seg *seg, uint32_t mss, uint32_t most,
+                      bool *cwnd_limited) NETSTACK_LOCKED
 {
     if ((seg->flags & TCP_FIN) || tp->ca_state >= TCP_CA_Recovery)
         return false;
@@ -116,7 +140,7 @@ static bool defer_gso(struct tcp_sock *tp, const struct tcp_seg *seg, uint32_t m
     uint32_t send_win = tcp_wnd_end(tp) - seg->seq;
     uint64_t cong_win = tp->snd_cwnd > in_flight ? (uint64_t)(tp->snd_cwnd - in_flight) * mss : 0;
     uint32_t limit = cong_win < send_win ? cong_win : send_win;
-    if (limit >= tcp_size_goal(tp, mss))
+    if (limit >= most * mss)
         return false;
     if (seg != tcp_unsent_tail(tp) && limit >= seg->len)
         return false;
@@ -224,6 +248,7 @@ static bool write_xmit(struct tcp_sock *tp, uint32_t mss, enum tcp_push push) NE
     struct tcp_seg *seg;
     uint32_t sent = 0;
     bool cwnd_limited = false, rwnd_limited = false;
+    uint32_t most = gso_packets(tp, mss);
     while ((seg = tcp_unsent_head(tp))) {
         tcp_seg_set_pcount(seg, mss);
         uint32_t quota = cwnd_quota(tp, seg);
@@ -240,12 +265,12 @@ static bool write_xmit(struct tcp_sock *tp, uint32_t mss, enum tcp_push push) NE
             bool last = list_entry(&seg->node, struct tcp_seg, node) == tcp_unsent_tail(tp);
             if (!nagle_allows(tp, seg, mss, last ? push : TCP_PUSH_NOW))
                 break;
-        } else if (push == TCP_PUSH_AUTO && defer_gso(tp, seg, mss, &cwnd_limited)) {
+        } else if (push == TCP_PUSH_AUTO && defer_gso(tp, seg, mss, most, &cwnd_limited)) {
             break;
         }
         uint32_t limit = mss;
         if (seg->pcount > 1)
-            limit = split_point(tp, seg, mss, quota, push == TCP_PUSH_NOW);
+            limit = split_point(tp, seg, mss, quota < most ? quota : most, push == TCP_PUSH_NOW);
         if (seg->len > limit && tcp_seg_split(tp, seg, limit, mss, false) < 0)
             break;
         int r = tcp_xmit_seg(tp, seg, false);
