@@ -37,6 +37,12 @@ int64_t kernel_boottime_ns(void)
     return host_clock_ns(CLOCK_BOOTTIME);
 }
 
+void task_clock_start(struct task *t)
+{
+    if (pthread_getcpuclockid(pthread_self(), &t->sentry_cpu_clock) == 0)
+        t->sentry_cpu_start = host_clock_ns(t->sentry_cpu_clock);
+}
+
 /* t->ctx must stay: the task's own thread, or siglock held. */
 static struct cputime cputime_stable(struct task *t)
 {
@@ -45,7 +51,7 @@ static struct cputime cputime_stable(struct task *t)
     if (t->ctx)
         atomic_store_explicit(&t->utime_ns, platform_cpu_time(t->ctx), memory_order_relaxed);
     ct.user = (int64_t)atomic_load_explicit(&t->utime_ns, memory_order_relaxed);
-    ct.system = t->sentry_cpu_clock ? host_clock_ns(t->sentry_cpu_clock) : 0;
+    ct.system = t->sentry_cpu_clock ? host_clock_ns(t->sentry_cpu_clock) - t->sentry_cpu_start : 0;
     if (platform_on_caller(t->k->platform))
         ct.system = ct.system > ct.user ? ct.system - ct.user : 0;
     return ct;

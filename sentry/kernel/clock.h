@@ -29,6 +29,8 @@ struct cputime {
 /* What a thread, or all threads dead and alive of a process, have used so far. Any thread may ask. Takes
  * siglock. */
 struct cputime task_cputime(struct task *t);
+/* The calling thread begins to serve `t`: its CPU time counts from now on. siglock held. */
+void task_clock_start(struct task *t);
 struct cputime tgroup_cputime(struct tgroup *tg);
 /* All exited and waited-for descendants of a process. Takes tasks_lock. */
 struct cputime tgroup_children_cputime(struct tgroup *tg);

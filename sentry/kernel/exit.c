@@ -224,6 +224,7 @@ void task_drop_resources(struct task *t)
     mm = t->mm;
     t->ctx = NULL;
     t->mm = NULL;
+    t->sentry_cpu_clock = 0; /* the thread may serve another task next */
     mutex_unlock(&tg->siglock);
     if (ctx)
         platform_context_destroy(ctx);

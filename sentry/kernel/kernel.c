@@ -34,6 +34,7 @@ int kernel_create(const struct kernel_params *p, struct kernel **out)
     mutex_init(&k->tasks_lock);
     mutex_init(&k->uts.lock);
     waitq_init(&k->tasks_gone);
+    task_threads_init(&k->threads);
     snprintf(k->uts.nodename, sizeof(k->uts.nodename), "%s", p->hostname ? p->hostname : "localhost");
     snprintf(k->uts.domainname, sizeof(k->uts.domainname), "%s", p->domainname ? p->domainname : "(none)");
 
@@ -60,6 +61,7 @@ int kernel_create(const struct kernel_params *p, struct kernel **out)
 
 void kernel_destroy(struct kernel *k)
 {
+    task_threads_fini(&k->threads);
     if (k->vdso)
         vdso_fini(k);
     mm_shared_destroy(k->mm_shared);

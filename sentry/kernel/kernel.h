@@ -10,6 +10,7 @@
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/waitq.h"
+#include "sentry/kernel/task_thread.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -69,7 +70,8 @@ struct kernel {
     bool dying GUARDED_BY(tasks_lock);              /* pid 1 has exited: no more forks */
     struct waitq tasks_gone;                        /* told when nr_tasks falls */
     atomic_bool paused;                             /* kernel_pause(): no task enters the guest */
-    atomic_uint nr_threads;                         /* host threads of tasks */
+    atomic_uint nr_threads;                         /* host threads that run tasks */
+    struct task_threads threads;
 
     int64_t boot_monotonic_ns; /* host CLOCK_MONOTONIC at boot: btime, starttime, CLOCK_BOOTTIME */
     atomic_ullong nr_forks, nr_syscalls, nr_switches;

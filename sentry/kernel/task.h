@@ -130,7 +130,8 @@ struct task {
 
     atomic_ullong nr_syscalls, nr_voluntary_switches, nr_involuntary_switches;
     uint64_t start_ns;                      /* monotonic */
-    clockid_t sentry_cpu_clock;             /* host thread's CPU clock: system time */
+    clockid_t sentry_cpu_clock;             /* host thread's CPU clock: system time; 0: no thread. Guarded by siglock */
+    int64_t sentry_cpu_start;               /* what it said when the task began */
     atomic_ullong utime_ns;                 /* user time, brought up to date at each event batch */
     char comm[TASK_COMM_LEN];               /* written by self under siglock */
     int nice, sched_policy, sched_priority; /* changed by others under siglock */

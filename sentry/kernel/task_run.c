@@ -18,7 +18,6 @@
 #include <stdlib.h>
 
 /* Handlers keep a few path-sized buffers at most; only what is touched costs memory. */
-#define TASK_STACK_SIZE (192 * 1024)
 
 #define TRAP_PAGE_FAULT 14
 
@@ -195,8 +194,8 @@ static bool task_setup(struct task *t)
         log_warn("[%d %s] no platform context: %d", t->tid, t->comm, r);
         return false;
     }
-    pthread_getcpuclockid(pthread_self(), &t->sentry_cpu_clock);
     mutex_lock(&t->tg->siglock);
+    task_clock_start(t);
     t->ctx = ctx;
     mutex_unlock(&t->tg->siglock);
     if (t->fp_inherit) {
@@ -224,34 +223,25 @@ struct task *task_current(void)
     return current;
 }
 
-static void *task_main(void *arg)
+static void task_main(struct task *t)
 {
-    struct task *t = arg;
-
     current = t;
     if (task_setup(t))
         run_loop(t);
     else
         task_request_group_exit(t, SIGKILL);
     task_exit(t);
-    return NULL;
+    current = NULL;
 }
 
 int task_start(struct task *t)
 {
     struct kernel *k = t->k;
-    pthread_attr_t attr;
     int r;
 
     atomic_fetch_add(&k->nr_threads, 1);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, TASK_STACK_SIZE);
-    r = pthread_create(&t->thread, &attr, task_main, t);
-    pthread_attr_destroy(&attr);
-    if (r) {
+    r = task_threads_run(&k->threads, t, task_main);
+    if (r)
         atomic_fetch_sub(&k->nr_threads, 1);
-        return -EAGAIN;
-    }
-    return 0;
+    return r;
 }
