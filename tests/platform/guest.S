@@ -313,14 +313,13 @@ PROGRAM prog_modes
         jmp     1b
 END prog_modes
 
-/* Goes to 32-bit mode, at an address right behind, and executes what is at rdi + 0 .. 15. */
+/* Goes to 32-bit mode and executes the first eight bytes of the data page, on the stack page. QEMU's far return cannot do it. */
 PROGRAM prog_compat
-        mov     $0x500000, %esi
         mov     0x500000, %rax
         mov     %rax, 0x600100
-        push    $0x23
-        push    $0x600100
-        lretq
+        movl    $0x600100, 0x500010
+        movw    $0x23, 0x500014
+        ljmpl   *0x500010
 END prog_compat
 
         .section .note.GNU-stack, "", @progbits
