@@ -175,6 +175,7 @@ int sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct err
 int sandbox_run(struct sandbox *sb)
 {
     host_loop_run(sb->loop);
+    net_drain(sb->k->net);
     return sb->wstatus;
 }
 

@@ -87,17 +87,3 @@ void net_show_unix(struct net *net, struct seq *s)
     }
     mutex_unlock(&net->unix_lock);
 }
-
-void net_show_dev(struct net *net, struct seq *s)
-{
-    unsigned long long bytes = atomic_load(&net->lo_bytes), packets = atomic_load(&net->lo_packets);
-
-    seq_puts(s,
-             "Inter-|   Receive                                                |  Transmit\n"
-             " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier "
-             "compressed\n");
-    seq_printf(
-        s,
-        "    lo: %7llu %7llu    0    0    0     0          0         0 %8llu %7llu    0    0    0     0       0          0\n",
-        bytes, packets, bytes, packets);
-}

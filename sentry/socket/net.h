@@ -65,6 +65,16 @@ void net_show_tcp(struct net *net, struct seq *s, bool v6);
 void net_show_udp(struct net *net, struct seq *s, bool v6);
 void net_show_netlink(struct net *net, struct seq *s);
 void net_show_dev(struct net *net, struct seq *s);
+void net_show_if_inet6(struct net *net, struct seq *s);
+void net_show_route(struct net *net, struct seq *s);
+void net_show_ipv6_route(struct net *net, struct seq *s);
+void net_show_arp(struct net *net, struct seq *s);
+void net_show_igmp(struct net *net, struct seq *s, bool v6);
+void net_show_snmp(struct net *net, struct seq *s);
+void net_show_snmp6(struct net *net, struct seq *s);
+void net_show_netstat(struct net *net, struct seq *s);
+void net_show_raw(struct net *net, struct seq *s, bool v6);
+void net_show_packet(struct net *net, struct seq *s);
 void net_show_sockstat(struct net *net, struct seq *s);
 
 #endif

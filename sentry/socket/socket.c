@@ -100,10 +100,8 @@ static const struct {
     int family;
     socket_create_fn *create;
 } families[] = {
-    {AF_UNIX, unix_create},
-    {AF_INET, inet_create},
-    {AF_INET6, inet_create},
-    {AF_NETLINK, netlink_create},
+    {AF_UNIX, unix_create},       {AF_INET, inet_create},     {AF_INET6, inet_create},
+    {AF_NETLINK, netlink_create}, {AF_PACKET, packet_create},
 };
 
 int socket_create(struct task *t, int family, int type, int protocol, struct socket **out)

@@ -22,6 +22,7 @@
 #include "sentry/socket/skb.h"
 #include "vfs/uaccess.h"
 
+#include <linux/if_packet.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -45,6 +46,7 @@ struct sock_addr {
         struct sockaddr_in in;
         struct sockaddr_in6 in6;
         struct sockaddr_nl nl;
+        struct sockaddr_ll ll;
         struct sockaddr_storage ss;
         char raw[sizeof(struct sockaddr_storage)];
     };
@@ -112,7 +114,7 @@ struct socket {
 
 /* What a family's create function is for: a socket with one reference. -EPROTONOSUPPORT, -ESOCKTNOSUPPORT, -EPERM, -ENOMEM. */
 typedef int socket_create_fn(struct task *t, struct net *net, int family, int type, int protocol, struct socket **out);
-socket_create_fn unix_create, inet_create, netlink_create;
+socket_create_fn unix_create, inet_create, netlink_create, packet_create;
 
 int must_check socket_create(struct task *t, int family, int type, int protocol, struct socket **out);
 /* Common part of a family's create and accept. */

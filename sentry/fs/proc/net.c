@@ -1,12 +1,10 @@
 /*
- * /proc/net (a link to self/net). The socket layer writes its tables itself; those of protocols that the sandbox does not serve
- * are empty but for their headings, so that programs find what they parse.
+ * /proc/net (a link to self/net). The socket layer writes its tables itself; those of what the sandbox does not have are empty
+ * but for their headings, so that programs find what they parse.
  */
 #include "sentry/fs/proc/proc.h"
 
 #include "sentry/socket/net.h"
-
-#define INET_HEADING "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 
 #define NET_SHOW(name_, call_)                                                               \
     static int name_(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c) \
@@ -16,6 +14,18 @@
     }
 
 NET_SHOW(show_dev, net_show_dev(n->k->net, s))
+NET_SHOW(show_arp, net_show_arp(n->k->net, s))
+NET_SHOW(show_if_inet6, net_show_if_inet6(n->k->net, s))
+NET_SHOW(show_igmp, net_show_igmp(n->k->net, s, false))
+NET_SHOW(show_igmp6, net_show_igmp(n->k->net, s, true))
+NET_SHOW(show_ipv6_route, net_show_ipv6_route(n->k->net, s))
+NET_SHOW(show_netstat, net_show_netstat(n->k->net, s))
+NET_SHOW(show_packet, net_show_packet(n->k->net, s))
+NET_SHOW(show_raw, net_show_raw(n->k->net, s, false))
+NET_SHOW(show_raw6, net_show_raw(n->k->net, s, true))
+NET_SHOW(show_route, net_show_route(n->k->net, s))
+NET_SHOW(show_snmp, net_show_snmp(n->k->net, s))
+NET_SHOW(show_snmp6, net_show_snmp6(n->k->net, s))
 NET_SHOW(show_netlink, net_show_netlink(n->k->net, s))
 NET_SHOW(show_sockstat, net_show_sockstat(n->k->net, s))
 NET_SHOW(show_tcp, net_show_tcp(n->k->net, s, false))
@@ -25,24 +35,25 @@ NET_SHOW(show_udp6, net_show_udp(n->k->net, s, true))
 NET_SHOW(show_unix, net_show_unix(n->k->net, s))
 
 const struct pseudo_desc proc_net_rows[] = {
-    PSEUDO_TEXT("arp", "IP address       HW type     Flags       HW address            Mask     Device\n"),
+    PSEUDO_FILE("arp", 0444, show_arp),
     PSEUDO_FILE("dev", 0444, show_dev),
     PSEUDO_TEXT("dev_mcast", ""),
-    PSEUDO_TEXT("if_inet6", "00000000000000000000000000000001 01 80 10 80       lo\n"),
-    PSEUDO_TEXT("igmp", "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"),
+    PSEUDO_FILE("if_inet6", 0444, show_if_inet6),
+    PSEUDO_FILE("igmp", 0444, show_igmp),
+    PSEUDO_FILE("igmp6", 0444, show_igmp6),
     PSEUDO_FILE("netlink", 0444, show_netlink),
-    PSEUDO_TEXT("netstat", "TcpExt:\nTcpExt:\nIpExt:\nIpExt:\n"),
-    PSEUDO_TEXT("packet", "sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n"),
+    PSEUDO_FILE("netstat", 0444, show_netstat),
+    PSEUDO_FILE("packet", 0444, show_packet),
     PSEUDO_TEXT("protocols",
                 "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi "
                 "br ha uh gp em\n"),
     PSEUDO_TEXT("psched", "000003e8 00000040 000f4240 3b9aca00\n"),
-    PSEUDO_TEXT("raw", INET_HEADING " ref pointer drops\n"),
-    PSEUDO_TEXT("raw6", INET_HEADING " ref pointer drops\n"),
-    PSEUDO_TEXT("route", "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
-                         "                                                       \n"),
-    PSEUDO_TEXT("ipv6_route", ""),
-    PSEUDO_TEXT("snmp", "Ip: Forwarding DefaultTTL\nIp: 2 64\n"),
+    PSEUDO_FILE("raw", 0444, show_raw),
+    PSEUDO_FILE("raw6", 0444, show_raw6),
+    PSEUDO_FILE("route", 0444, show_route),
+    PSEUDO_FILE("ipv6_route", 0444, show_ipv6_route),
+    PSEUDO_FILE("snmp", 0444, show_snmp),
+    PSEUDO_FILE("snmp6", 0444, show_snmp6),
     PSEUDO_FILE("sockstat", 0444, show_sockstat),
     PSEUDO_FILE("tcp", 0444, show_tcp),
     PSEUDO_FILE("tcp6", 0444, show_tcp6),

@@ -1,6 +1,7 @@
 /* /proc/net/tcp, tcp6, udp, udp6 and sockstat. */
 #include "sentry/fs/pseudofs.h"
 #include "sentry/socket/inet_loopback/inet.h"
+#include "sentry/socket/inet_net/inet_net.h"
 
 #include <string.h>
 
@@ -43,7 +44,8 @@ static void show_sock(struct seq *s, const struct inet_sock *i, int n, bool v6)
     seq_putc(s, '\n');
 }
 
-static void show_table(struct inet_table *tb, struct seq *s, bool v6)
+/* The number of lines. Connections over the network are shown by the netstack. */
+static int show_table(struct inet_table *tb, struct seq *s, bool v6)
 {
     struct inet_sock *i;
     int n = 0;
@@ -51,11 +53,12 @@ static void show_table(struct inet_table *tb, struct seq *s, bool v6)
     mutex_lock(&tb->lock);
     for (int b = 0; b < INET_BUCKETS; b++) {
         list_for_each_entry(i, &tb->bucket[b], port_node) {
-            if ((i->s.family == AF_INET6) == v6)
+            if ((i->s.family == AF_INET6) == v6 && i->state != TCP_S_NET)
                 show_sock(s, i, n++, v6);
         }
     }
     mutex_unlock(&tb->lock);
+    return n;
 }
 
 void net_show_tcp(struct net *net, struct seq *s, bool v6)
@@ -66,7 +69,7 @@ void net_show_tcp(struct net *net, struct seq *s, bool v6)
     if (!v6)
         seq_pad(s, start, 149);
     seq_putc(s, '\n');
-    show_table(net->tcp, s, v6);
+    net_show_tcp_outside(net, s, v6, show_table(net->tcp, s, v6));
 }
 
 void net_show_udp(struct net *net, struct seq *s, bool v6)

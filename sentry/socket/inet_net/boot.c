@@ -4,7 +4,10 @@
 #include "lib/log.h"
 #include "netstack/neigh.h"
 #include "netstack/route.h"
+#include "netstack/tcp.h"
 #include "sentry/boot/net_config.h"
+#include "sentry/kernel/clock.h"
+#include "sentry/kernel/kernel.h"
 #include "sentry/socket/net.h"
 
 #include <errno.h>
@@ -38,8 +41,8 @@ static void add_addr(struct net *net, const struct net_config *c, const struct n
 
     if (!nic)
         return;
-    /* The host has made sure that nobody else has it, and our own link-local address is there by the interface's coming up. */
-    n.flags = (a->flags & (IFA_F_NOPREFIXROUTE | IFA_F_HOMEADDRESS)) | IFA_F_PERMANENT | IFA_F_NODAD;
+    /* The host has made sure that nobody else has it: configure() has switched that off. */
+    n.flags = (a->flags & (IFA_F_NODAD | IFA_F_NOPREFIXROUTE | IFA_F_HOMEADDRESS)) | IFA_F_PERMANENT;
     memcpy(n.label, a->label, sizeof(n.label));
     r = nic_addr_add(nic, &n);
     if (r < 0 && r != -EEXIST)
@@ -88,15 +91,24 @@ static void configure(struct net *net, const struct net_config *c) NETSTACK_LOCK
     net->stack->sysctl.ip6_forward = c->forward6;
     for (uint32_t i = 0; i < c->nr_ifs; i++) {
         struct nic *nic = find(net, c, c->ifs[i].index);
-        int r = nic ? nic_set_up(nic, true) : -ENODEV;
+        int r;
 
+        if (!nic)
+            continue;
+        nic->conf.dad_transmits = 0;
+        nic_set_carrier(nic, true);
+        r = nic_set_up(nic, true);
         if (r < 0)
             log_warn("network: %s: %s", c->ifs[i].name, strerror(-r));
-        if (nic)
-            nic_set_carrier(nic, true);
     }
     for (uint32_t i = 0; i < c->nr_addrs; i++)
         add_addr(net, c, &c->addrs[i]);
+    for (uint32_t i = 0; i < c->nr_ifs; i++) {
+        struct nic *nic = find(net, c, c->ifs[i].index);
+
+        if (nic)
+            nic->conf.dad_transmits = 1;
+    }
     /* A gateway must be reachable when its route is set: routes without one first. */
     for (uint32_t i = 0; i < c->nr_routes; i++)
         if (addr_is_any(&c->routes[i].gateway))
@@ -149,4 +161,46 @@ int net_start(struct net *net, const struct net_config *c)
     if (r == 0 && c)
         r = net_configure(net, c);
     return r;
+}
+
+/* What connections that nobody holds any more have still to deliver: bytes, and how many of them. */
+struct undelivered {
+    uint64_t bytes;
+    unsigned int connections;
+};
+
+static bool count_undelivered(void *ctx, const struct tcp_entry *e)
+{
+    struct undelivered *u = ctx;
+
+    if (e->owner || (e->state != TCPS_FIN_WAIT1 && e->state != TCPS_CLOSING && e->state != TCPS_LAST_ACK))
+        return true;
+    u->connections++;
+    u->bytes += e->wqueue;
+    return true;
+}
+
+/* How long to wait for a peer that takes nothing, and in all. */
+#define DRAIN_IDLE_NS  (1 * NET_SEC)
+#define DRAIN_TOTAL_NS (10 * NET_SEC)
+#define DRAIN_STEP_NS  2000000
+
+void net_drain(struct net *net)
+{
+    int64_t start = kernel_monotonic_ns(), progress = start, now = start;
+    struct undelivered u, last = {UINT64_MAX, UINT32_MAX};
+
+    while (atomic_load(&net->has_links) && now - start < DRAIN_TOTAL_NS && now - progress < DRAIN_IDLE_NS) {
+        u = (struct undelivered){0};
+        netstack_lock(net->stack);
+        tcp_for_each(net->stack, count_undelivered, &u);
+        netstack_unlock(net->stack);
+        if (u.connections == 0)
+            return;
+        now = kernel_monotonic_ns();
+        if (u.bytes != last.bytes || u.connections != last.connections)
+            progress = now;
+        last = u;
+        nanosleep(&(struct timespec){.tv_nsec = DRAIN_STEP_NS}, NULL);
+    }
 }

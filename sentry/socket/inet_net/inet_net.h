@@ -35,6 +35,9 @@ int must_check net_rx_watch(struct net *net, struct link *link, int fd);
 int must_check link_create(struct net *net, const struct net_config_if *c, struct nic **out) EXCLUDES(netstack_held);
 void link_receive(struct link *l) EXCLUDES(netstack_held);
 
+/* show.c: connections, as lines of /proc/net/tcp[6] numbered from `n` on. */
+void net_show_tcp_outside(struct net *net, struct seq *s, bool v6, int n);
+
 /* boot.c: interfaces, addresses and routes as the launcher found them. */
 int must_check net_configure(struct net *net, const struct net_config *c);
 
