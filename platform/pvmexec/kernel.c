@@ -38,7 +38,9 @@ static int probe(const struct fp_layout *fp, unsigned char *area, char *why, siz
         return r;
     }
     fp_init_state(fp, area);
-    r = kernel_exec(fd, &pvm, PVM_RUN_FPU_LOAD | PVM_RUN_FPU_SAVE);
+    do
+        r = kernel_exec(fd, &pvm, PVM_RUN_FPU_LOAD | PVM_RUN_FPU_SAVE);
+    while (r == 0 && pvm.reason == PVM_EXIT_INTERRUPTED); /* the kernel had something else to do */
     close(fd);
     if (r) {
         snprintf(why, why_len, "the host does not let the sandbox run in another address space (process_vm_exec: %s)",
