@@ -74,8 +74,7 @@ static int cmd_features(const struct cli *cli, void *opts, int argc, char **argv
     json_object_object_add(doc, "ociVersionMin", json_object_new_string("1.0.0"));
     json_object_object_add(doc, "ociVersionMax", json_object_new_string(OCI_VERSION));
     for (int k = 0; k < NR_HOOK_KINDS; k++)
-        if (k != HOOK_START_CONTAINER)
-            json_object_array_add(hooks, json_object_new_string(hook_kind_name((enum hook_kind)k)));
+        json_object_array_add(hooks, json_object_new_string(hook_kind_name((enum hook_kind)k)));
     json_object_object_add(doc, "hooks", hooks);
     json_object_object_add(doc, "mountOptions", strings(options, ARRAY_SIZE(options)));
     add_linux(doc);

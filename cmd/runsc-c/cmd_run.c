@@ -125,6 +125,10 @@ static int run_bundle(const struct cli *global, const struct run_opts *o, const 
     r = state_create(cli, id, &state, e);
     if (r < 0)
         return r;
+    /* By the pid that it has in the container. */
+    if (b.spec.nr_start_hooks)
+        b.spec.start_state = state_text(
+            id, &(struct state_info){.bundle = b.path, .rootfs = b.rootfs, .pid = 1, .annotations = b.annotations}, "created");
     r = make_cgroup(&b, &l, e);
     b.spec.memory_in_cgroup = l.cgroup != NULL;
     if (r == 0)

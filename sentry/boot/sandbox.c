@@ -21,6 +21,7 @@
 #include "vfs/pipe.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 
@@ -167,8 +168,13 @@ int sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct err
         return error_set(e, -r, "network");
     sb->exit_work.fn = exit_on_loop;
     r = boot_spawn(sb, &sb->spec->process, io, init_exited, sb, &pid, &sb->console, e);
-    if (r == 0)
-        sb->started = true;
+    if (r < 0)
+        return r;
+    sb->started = true;
+    r = boot_start_hooks(sb, e);
+    if (r < 0)
+        kernel_signal_external(sb->k, 1, SIGKILL);
+    kernel_release_init(sb->k);
     return r;
 }
 

@@ -40,7 +40,7 @@ struct spec_process {
     int nice, sched_policy, sched_priority; /* as for sched_setattr(2) */
     int ioprio;                             /* as for ioprio_set(2); 0: none */
     unsigned long personality;              /* as for personality(2) */
-    bool killable_init;                     /* see sentry/kernel/boot.h */
+    bool held, killable_init;               /* see sentry/kernel/boot.h */
 };
 
 /* `count` ids from `inside` on, as the container knows them, are those from `outside` on for whoever starts it. */
@@ -55,6 +55,13 @@ struct spec_device {
     uint32_t major, minor;
     uid_t uid;
     gid_t gid;
+};
+
+/* A program of the container's that runs in it before init's begins. */
+struct spec_hook {
+    const char *path;
+    const char **argv, **envp; /* NULL: the path alone; nothing */
+    int timeout;               /* seconds; 0: none */
 };
 
 struct spec_sysctl {
@@ -111,6 +118,9 @@ struct container_spec {
     bool tsc_clock; /* see sentry/kernel/boot.h; by sandbox_look_at_host() */
     const struct spec_device *devices;
     size_t nr_devices;
+    const struct spec_hook *start_hooks;
+    size_t nr_start_hooks;
+    const char *start_state; /* what they read from stdin */
     const struct spec_sysctl *sysctls;
     size_t nr_sysctls;
     const struct sock_filter *seccomp; /* of all the container's processes; NULL: none */

@@ -48,6 +48,7 @@ struct process_params {
     int nice, sched_policy, sched_priority; /* as sched_setattr(2) would set them */
     int ioprio;                             /* IOPRIO_PRIO_VALUE; 0: none */
     unsigned long personality;
+    bool held;          /* pid 1 is made, but waits for kernel_release_init() */
     bool killable_init; /* pid 1 is not protected from signals that it does not handle: `do`, where it is no init */
     /*
      * The process is gone: its wait status. Called once, on its last thread, without locks. For pid 1 all other processes are
@@ -65,6 +66,8 @@ int must_check kernel_spawn(struct kernel *k, const struct process_params *p, pi
 
 /* Sends a signal from outside the container: to one process, or to all with pid -1. Even pid 1 dies of SIGKILL. -ESRCH. */
 int kernel_signal_external(struct kernel *k, pid_t pid, int signo);
+/* Lets a pid 1 that was made `held` begin. */
+void kernel_release_init(struct kernel *k);
 /* Stops and continues every process for `pause` and `resume`, invisibly to the guest. */
 void kernel_pause(struct kernel *k, bool paused);
 /* Waits until no task's thread is left, or `timeout_ms` has passed (-1: never): 0 or -ETIMEDOUT. */

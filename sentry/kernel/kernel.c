@@ -129,6 +129,17 @@ static void nudge(struct tgroup *tg, bool paused)
     mutex_unlock(&tg->siglock);
 }
 
+void kernel_release_init(struct kernel *k)
+{
+    struct tgroup *init = tgroup_find(k, 1);
+
+    if (!init)
+        return;
+    atomic_store(&init->held, false);
+    nudge(init, false);
+    tgroup_put(init);
+}
+
 void kernel_set_ram(struct kernel *k, uint64_t bytes)
 {
     __atomic_store_n(&k->total_ram, bytes, __ATOMIC_RELAXED);

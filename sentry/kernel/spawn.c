@@ -167,6 +167,7 @@ static int make_process(struct kernel *k, const struct process_params *p, struct
     else
         default_rlimits(tg->rlimits);
     tg->oom_score_adj = p->oom_score_adj;
+    atomic_store(&tg->held, p->held);
     t->nice = p->nice;
     t->sched_policy = p->sched_policy;
     t->sched_priority = p->sched_priority;

@@ -189,6 +189,7 @@ struct tgroup {
     struct rseq_cpus *rseq_cpus;  /* set once critical sections are in use; see sentry/kernel/rseq.c */
     atomic_int membarrier;        /* MEMBARRIER_CMD_REGISTER_* that were made */
     atomic_bool cpu_timers_armed; /* a timer on a CPU clock or RLIMIT_CPU is set: the run loop calls cpu_timers_check() */
+    atomic_bool held;             /* does not enter the guest before kernel_release_init() */
     int oom_score_adj, dumpable;
     unsigned int nr_queued_signals;
     atomic_ullong io_rchar, io_wchar, io_syscr, io_syscw;

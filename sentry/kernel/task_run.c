@@ -84,13 +84,14 @@ static bool has_work(struct task *t)
     work |= (t->rseq.area.a != 0) && rseq_resume_due(t);
     work |= atomic_load_explicit(&t->tg->cpu_timers_armed, memory_order_relaxed) && cpu_timers_due(t->tg);
     work |= atomic_load_explicit(&t->k->paused, memory_order_relaxed);
+    work |= atomic_load_explicit(&t->tg->held, memory_order_relaxed);
     work |= atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed) != NULL;
     return work;
 }
 
 static void do_work(struct task *t)
 {
-    while (atomic_load(&t->k->paused) && !atomic_load(&t->fatal))
+    while ((atomic_load(&t->k->paused) || atomic_load(&t->tg->held)) && !atomic_load(&t->fatal))
         task_block_killable(t, TASK_NO_DEADLINE);
     if (atomic_load_explicit(&t->seccomp_sync, memory_order_relaxed))
         seccomp_take_sync(t);

@@ -115,6 +115,46 @@ def test_a_failing_poststop_hook_is_a_warning(b):
     eq(log(b), "other\n")
 
 
+def inner(b, name, body, **more):
+    """A hook in the container's own root."""
+    path = os.path.join(b.rootfs, name)
+    with open(path, "w") as f:
+        f.write(f"#!/bin/sh\nPATH=/bin\n{body}\n")
+    os.chmod(path, 0o755)
+    return {"path": "/" + name, **more}
+
+
+def test_start_container_hooks_run_inside_before_the_program(b):
+    b.config["hooks"] = {"startContainer": [inner(b, "one", "cat > /state; echo one $1 $A >> /order; cat /proc/1/status | grep -c Name >> /order", args=["x", "arg"], env=["A=b"]),
+                                            inner(b, "two", "id -u >> /order")]}
+    b.config["process"]["user"] = {"uid": 5, "gid": 5}
+    b.sh("cat /order; cat /state")
+    eq(b.detached("c1", "create"), 0)
+    assert not os.path.exists(os.path.join(b.rootfs, "order"))
+    eq(b.cli("start", "c1")[0], 0)
+    b.wait_status("stopped")
+    lines = b.output().split("\n")
+    eq(lines[:3], ["one arg b", "1", "0"])
+    state = json.loads(lines[3])
+    eq((state["id"], state["status"], state["pid"]), ("c1", "created", 1))
+    b.cli("delete", "c1")
+
+
+def test_a_failing_start_container_hook_fails_the_start(b):
+    b.config["hooks"] = {"startContainer": [inner(b, "bad", "exit 5")]}
+    b.sh("echo ran > /ran")
+    refuses(b, "startContainer hook #0.*exit status 5", "run", "c1")
+    eq(b.detached("c1", "create"), 0)
+    refuses(b, "startContainer hook #0", "start", "c1")
+    b.wait_status("stopped")
+    b.cli("delete", "c1")
+    b.config["hooks"] = {"startContainer": [{"path": "/not/there"}]}
+    refuses(b, "startContainer hook #0.*No such file", "run", "c1")
+    b.config["hooks"] = {"startContainer": [inner(b, "slow", "sleep 100", timeout=1)]}
+    refuses(b, "took longer than 1 s", "run", "c1")
+    assert not os.path.exists(os.path.join(b.rootfs, "ran"))
+
+
 def test_bad_hooks_are_refused(b):
     for h, pattern in (({"path": "relative"}, "not an absolute path"), ({}, "path is missing"), ({"path": "/x", "timeout": 0}, "timeout is out of range"), ("text", "not an object")):
         b.config["hooks"] = {"prestart": [h]}

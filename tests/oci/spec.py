@@ -90,6 +90,16 @@ def test_home_comes_from_the_containers_passwd(b):
     eq(b.sh("echo $HOME").run()[1], "/\n")
 
 
+def test_namespaces(b):
+    for ns, pattern in (([{"type": "magic"}], "type \"magic\" is unknown"), ([{"type": "pid"}, {"type": "pid"}], "pid twice"),
+                        ([{"type": "network", "path": "relative"}], "not an absolute path"), ([{"type": "network", "path": "/proc/self/ns/uts"}], "is no network namespace"),
+                        ([{"type": "ipc", "path": "/etc/hostname"}], "is no ipc namespace"), ([{"type": "pid", "path": "/proc/self/ns/pid"}], "joining the pid namespace.*not supported")):
+        b.config["linux"]["namespaces"] = ns
+        refuses(b, pattern, "run", "c1")
+    b.config["linux"]["namespaces"] = [{"type": "uts", "path": "/proc/self/ns/uts"}, {"type": "ipc", "path": "/proc/self/ns/ipc"}, {"type": "mount"}]
+    eq(b.args("true").run()[0], 0)
+
+
 def test_what_is_not_supported_is_refused_by_name(b):
     b.config["linux"]["intelRdt"] = {"closID": "x"}
     refuses(b, "linux.intelRdt: Operation not supported", "run", "c1")

@@ -67,26 +67,6 @@ static int parse_resources(struct json_object *linux_obj, struct bundle *b, stru
     return 0;
 }
 
-static int parse_namespaces(struct json_object *linux_obj, struct container_spec *s, struct error *e)
-{
-    struct json_object *list = NULL;
-    int r = json_get_array(linux_obj, "linux", "namespaces", false, &list, e);
-
-    for (size_t i = 0; r == 0 && list && i < json_object_array_length(list); i++) {
-        struct json_object *ns = json_object_array_get_idx(list, i);
-        const char *type = NULL, *path = NULL;
-
-        if (!json_object_is_type(ns, json_type_object))
-            return error_set(e, 0, "linux.namespaces: not an object");
-        if ((r = json_get_string(ns, "linux.namespaces", "type", true, &type, e)) < 0 ||
-            (r = json_get_string(ns, "linux.namespaces", "path", false, &path, e)) < 0)
-            return r;
-        if (strcmp(type, "network") == 0)
-            s->netns = (struct spec_netns){.given = true, .path = path && path[0] ? path : NULL};
-    }
-    return r;
-}
-
 static int parse_linux(struct bundle *b, struct error *e)
 {
     struct json_object *o = NULL;
@@ -102,10 +82,29 @@ static int parse_linux(struct bundle *b, struct error *e)
         return r;
     if (propagation && propagation[0] && (r = parse_propagation(propagation, &b->spec.root_propagation, e)) < 0)
         return r;
-    if ((r = parse_namespaces(o, &b->spec, e)) < 0)
+    if ((r = oci_parse_namespaces(o, &b->spec, e)) < 0)
         return r;
     r = parse_resources(o, b, e);
     return r < 0 ? r : oci_parse_linux(b, o, e);
+}
+
+/* Those that run inside: the sentry's business. */
+static int start_hooks(struct bundle *b, struct error *e)
+{
+    const struct hook_list *l = &b->hooks.of[HOOK_START_CONTAINER];
+    struct spec_hook *list;
+
+    if (l->n == 0)
+        return 0;
+    list = calloc(l->n, sizeof(*list));
+    if (!list)
+        return error_set(e, ENOMEM, "hooks");
+    for (size_t i = 0; i < l->n; i++)
+        list[i] = (struct spec_hook){l->v[i].path, l->v[i].args, l->v[i].env, l->v[i].timeout};
+    b->spec.start_hooks = list;
+    b->spec.nr_start_hooks = l->n;
+    b->spec.process.held = true;
+    return 0;
 }
 
 static int parse_hooks(struct bundle *b, struct error *e)
@@ -114,9 +113,7 @@ static int parse_hooks(struct bundle *b, struct error *e)
 
     if (r < 0 || (r = hooks_parse(b->hooks_doc, &b->hooks, e)) < 0)
         return r;
-    if (b->hooks.of[HOOK_START_CONTAINER].n)
-        return error_set(e, ENOTSUP, "hooks.startContainer");
-    return 0;
+    return start_hooks(b, e);
 }
 
 /* Of the container's caller; they are strings. Those of ours are flags, see annotations.c. */

@@ -43,6 +43,7 @@ int must_check oci_parse_process(struct json_object *o, struct spec_process *out
 /* `o` is the "linux" object: all but resources, ids, masks and the root's propagation. */
 int must_check oci_parse_linux(struct bundle *b, struct json_object *o, struct error *e);
 int must_check oci_parse_user_namespace(struct container_spec *s, struct json_object *o, struct error *e);
+int must_check oci_parse_namespaces(struct json_object *linux_obj, struct container_spec *s, struct error *e);
 int must_check oci_parse_seccomp(struct bundle *b, struct json_object *o, struct error *e);
 int must_check oci_parse_mounts(struct bundle *b, struct json_object *o, struct error *e);
 
