@@ -74,26 +74,60 @@ static void drop_thread(struct stub_context *ctx)
     ctx->thread = NULL;
 }
 
+/* Has the thread do something for the sentry while the guest is stopped. */
+static int have_done(struct stub_context *ctx, uint32_t command)
+{
+    bool parked = !ctx->awake;
+    int r;
+
+    if (atomic_load(&ctx->thread->as->dead))
+        return -ESRCH;
+    r = handoff(ctx, ctx->thread, command);
+    if (parked)
+        place_park(ctx);
+    return r;
+}
+
 /* Makes the thread wait in a signal handler, with all of its state in the frame. */
 static int to_frame(struct stub_context *ctx)
 {
     struct stub_thread *t = ctx->thread;
-    bool parked = !ctx->awake;
     int r;
 
     if (t->in_frame)
         return 0;
-    if (atomic_load(&t->as->dead))
-        return -ESRCH;
-    r = handoff(ctx, t, COMMAND_TO_FRAME);
-    if (parked)
-        place_park(ctx);
-    if (r)
-        return r;
-    r = frame_find(t);
+    r = have_done(ctx, COMMAND_TO_FRAME);
+    if (r == 0)
+        r = frame_find(t);
     if (r == 0)
         t->in_frame = true;
     return r;
+}
+
+/* The FP state that the thread has. */
+static int fp_fetch(struct stub_context *ctx, void *buf)
+{
+    const struct fp_layout *fp = &ctx->base.p->fp;
+    struct stub_thread *t = ctx->thread;
+    int r;
+
+    if (!t->in_frame && slot_fp_fits(fp)) {
+        slot_fp_prepare(t);
+        r = have_done(ctx, COMMAND_SAVE);
+        if (r)
+            return r;
+        if (atomic_load_explicit(slot_u32(t, SLOT_HOW), memory_order_relaxed) == HOW_TRAMPOLINE) {
+            slot_fp_get(t, fp, buf);
+            return 0;
+        }
+        /* A kick came first and has made a frame. */
+        r = frame_find(t);
+        if (r)
+            return r;
+        t->in_frame = true;
+    }
+    r = to_frame(ctx);
+    return r ? r : frame_fp_get(t, fp, buf);
 }
 
 static int fp_alloc(struct stub_context *ctx)
@@ -106,7 +140,6 @@ static int fp_alloc(struct stub_context *ctx)
 static int fp_get(struct platform_context *base, void *buf)
 {
     struct stub_context *ctx = to_ctx(base);
-    int r;
 
     if (ctx->fp_pending) {
         memcpy(buf, ctx->fp_pending, base->p->fp.size);
@@ -116,8 +149,7 @@ static int fp_get(struct platform_context *base, void *buf)
         fp_init_state(&base->p->fp, buf);
         return 0;
     }
-    r = to_frame(ctx);
-    return r ? r : frame_fp_get(ctx->thread, &base->p->fp, buf);
+    return fp_fetch(ctx, buf);
 }
 
 static int fp_set(struct platform_context *base, const void *buf)
@@ -130,15 +162,10 @@ static int fp_set(struct platform_context *base, const void *buf)
     return r;
 }
 
-static int fp_flush(struct stub_context *ctx)
+static void fp_loaded(struct stub_context *ctx)
 {
-    int r = to_frame(ctx);
-
-    if (r == 0)
-        r = frame_fp_set(ctx->thread, &ctx->base.p->fp, ctx->fp_pending);
     free(ctx->fp_pending);
     ctx->fp_pending = NULL;
-    return r;
 }
 
 static void write_answers(struct stub_context *ctx)
@@ -171,9 +198,7 @@ static int enter_as(struct stub_context *ctx, struct stub_as *as)
         r = fp_alloc(ctx);
         if (r)
             return r;
-        r = to_frame(ctx);
-        if (r == 0)
-            r = frame_fp_get(ctx->thread, &ctx->base.p->fp, ctx->fp_pending);
+        r = fp_fetch(ctx, ctx->fp_pending);
         if (r)
             fp_init_state(&ctx->base.p->fp, ctx->fp_pending);
     }
@@ -213,12 +238,13 @@ static void context_destroy(struct platform_context *base)
 /* Hands the registers to the thread; returns the command that makes it use them, or a negative errno. */
 static int put_regs(struct stub_context *ctx, const struct guest_regs *regs)
 {
+    const struct fp_layout *fp = &ctx->base.p->fp;
     struct stub_thread *t = ctx->thread;
     uint64_t fs = ctx->last_fs;
     int r;
 
     /* The trampoline code needs gs for itself, and would be traced by a set trap flag. */
-    if (regs->gs_base || (regs->rflags & RFLAGS_TF)) {
+    if (regs->gs_base || (regs->rflags & RFLAGS_TF) || (unlikely(ctx->fp_pending) && !slot_fp_fits(fp))) {
         r = to_frame(ctx);
         if (r)
             return r;
@@ -226,6 +252,12 @@ static int put_regs(struct stub_context *ctx, const struct guest_regs *regs)
     if (t->in_frame) {
         struct guest_regs real = *regs;
 
+        if (unlikely(ctx->fp_pending)) {
+            r = frame_fp_set(t, fp, ctx->fp_pending);
+            fp_loaded(ctx);
+            if (r)
+                return r;
+        }
         if (regs->rip == ctx->reported_rip)
             real.rip = ctx->real_rip;
         frame_write(t, &real);
@@ -234,6 +266,10 @@ static int put_regs(struct stub_context *ctx, const struct guest_regs *regs)
     memcpy(t->slot + SLOT_REGS, regs, sizeof(*regs));
     if (regs->rip == ctx->reported_rip)
         memcpy(t->slot + SLOT_REGS + REGS_RIP, &ctx->real_rip, sizeof(ctx->real_rip));
+    if (unlikely(ctx->fp_pending)) {
+        slot_fp_set(t, fp, ctx->fp_pending);
+        return COMMAND_RUN_LOAD;
+    }
     return regs->fs_base == fs && ctx->fs_loaded ? COMMAND_RUN : COMMAND_RUN_SETFS;
 }
 
@@ -251,10 +287,9 @@ static void enter_guest(struct stub_thread *t)
 }
 
 /* Takes what the thread left. Returns 1 for an event, 0 if the thread is to go on with `regs`, or a negative errno. */
-static int get_event(struct stub_context *ctx, struct guest_regs *regs, struct platform_event *ev)
+static int get_event(struct stub_context *ctx, uint32_t how, struct guest_regs *regs, struct platform_event *ev)
 {
     struct stub_thread *t = ctx->thread;
-    uint32_t how = atomic_load_explicit(slot_u32(t, SLOT_HOW), memory_order_relaxed);
 
     if (likely(how == HOW_TRAMPOLINE)) {
         t->in_frame = false;
@@ -289,6 +324,7 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
 {
     struct stub_context *ctx = to_ctx(base);
     struct stub_as *as = container_of(as_base, struct stub_as, base);
+    uint32_t how;
     int r;
 
     current = ctx;
@@ -297,11 +333,6 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
         if (r)
             return r;
         ctx->fs_loaded = false;
-    }
-    if (unlikely(ctx->fp_pending)) {
-        r = fp_flush(ctx);
-        if (r)
-            return -ESRCH;
     }
     do {
         if (unlikely(atomic_load_explicit(&ctx->interrupted, memory_order_relaxed)) &&
@@ -319,8 +350,11 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
         atomic_store_explicit(&ctx->thread->in_guest, false, memory_order_release);
         if (r)
             return r;
-        r = get_event(ctx, regs, ev);
+        how = atomic_load_explicit(slot_u32(ctx->thread, SLOT_HOW), memory_order_relaxed);
+        r = get_event(ctx, how, regs, ev);
         /* A thread that was stopped on its way into guest code may not have come that far: it tries again. */
+        if (unlikely(ctx->fp_pending) && how != HOW_ABORTED)
+            fp_loaded(ctx);
         if (unlikely(ctx->unmap.len) && (r < 0 || ev->kind != PLATFORM_EVENT_INTERRUPTED))
             stub_context_put_unmap(ctx, (struct stub_range){0});
         ctx->fs_loaded = true;

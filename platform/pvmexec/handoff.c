@@ -140,7 +140,7 @@ int handoff(struct stub_context *ctx, struct stub_thread *t, uint32_t command)
     atomic_store_explicit(slot_u32(t, SLOT_YIELDS), yields, memory_order_relaxed);
     if (atomic_exchange(turn, TURN_GUEST) == TURN_SENTRY_SLEEP)
         syscall(SYS_futex, turn, FUTEX_WAKE, 1, NULL, NULL, 0);
-    if (command != COMMAND_TO_FRAME) {
+    if (command != COMMAND_TO_FRAME && command != COMMAND_SAVE) {
         /* Only now: a kick before the turn was given would find the thread with nothing to leave. */
         atomic_store(&ctx->kickable, (unsigned long long)t->as->proc.pid << 32 | (unsigned int)t->tid);
         if (unlikely(atomic_load(&ctx->interrupted)))

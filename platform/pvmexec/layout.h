@@ -38,6 +38,7 @@
 #define SLOT_SHIFT 14
 #define SLOT_RO    0x1000 /* bytes of a slot that the stub may only read */
 #define SLOT_STACK 0x1400 /* the signal stack is from here to the slot's end */
+#define SLOT_FP    0x1400 /* its lowest part, which no frame reaches, serves to load and save FP states without a signal */
 
 /* Globals page. */
 #define GLOBAL_CROWDED 0x000 /* u32: spinning threads shall stop */
@@ -53,6 +54,7 @@
 #define SLOT_YIELDS        0x20 /* u32: how often to yield the CPU before sleeping */
 #define SLOT_UNMAP_ADDR    0x28 /* u64, below */
 #define SLOT_UNMAP_LEN     0x30 /* u64: bytes to unmap at SLOT_UNMAP_ADDR when the turn comes back; mostly 0 */
+#define SLOT_FP_FEATURES   0x38 /* u64: what of the FP state is loaded and saved */
 #define SLOT_ANSWERS       0x40 /* struct platform_answers */
 #define SLOT_SIGSTACK      0x60 /* stack_t for sigaltstack(2) */
 #define SLOT_NO_SIGNALS    0x80 /* an empty signal set */
@@ -64,6 +66,8 @@
 #define COMMAND_RUN_SETFS 1 /* and load the FS base */
 #define COMMAND_TO_FRAME  2 /* move the whole state into a signal frame */
 #define COMMAND_EXIT      3
+#define COMMAND_RUN_LOAD  4 /* COMMAND_RUN_SETFS, and load the FP state at SLOT_FP */
+#define COMMAND_SAVE      5 /* save the FP state to SLOT_FP */
 
 /* Slot, shared context. */
 #define SLOT_TURN  0x1000 /* u32, below; alone on its cache line but for what is read together with it */

@@ -32,6 +32,7 @@ static void slot_init(struct stub_thread *t)
 
     put_u64(t->slot, SLOT_MAGIC, SLOT_MAGIC_VALUE);
     put_u64(t->slot, SLOT_SELF, t->slot_va);
+    put_u64(t->slot, SLOT_FP_FEATURES, t->as->base.p->fp.features);
     memcpy(t->slot + SLOT_SIGSTACK, &sigstack, sizeof(sigstack));
     atomic_store(slot_u32(t, SLOT_TURN), TURN_SENTRY);
 }

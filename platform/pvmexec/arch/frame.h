@@ -14,4 +14,13 @@ void frame_write(const struct stub_thread *t, const struct guest_regs *regs);
 int must_check frame_fp_get(const struct stub_thread *t, const struct fp_layout *fp, void *buf);
 int must_check frame_fp_set(const struct stub_thread *t, const struct fp_layout *fp, const void *buf);
 
+/*
+ * The same through SLOT_FP, if it fits, for a thread that waits in the trampoline code: it is prepared before COMMAND_SAVE and
+ * read after it, or written before COMMAND_RUN_LOAD.
+ */
+bool slot_fp_fits(const struct fp_layout *fp);
+void slot_fp_prepare(const struct stub_thread *t);
+void slot_fp_get(const struct stub_thread *t, const struct fp_layout *fp, void *buf);
+void slot_fp_set(const struct stub_thread *t, const struct fp_layout *fp, const void *buf);
+
 #endif

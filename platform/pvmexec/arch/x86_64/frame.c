@@ -17,6 +17,9 @@
 #define FP_SW_RESERVED 464
 #define FP_SW_LEN      48
 
+#define FP_HEADER     512
+#define FP_HEADER_LEN 64
+
 #define SEGMENTS 0x002b000000000033ULL /* ss and cs as struct sigcontext has them */
 
 int frame_find(struct stub_thread *t)
@@ -180,4 +183,27 @@ int frame_fp_set(const struct stub_thread *t, const struct fp_layout *fp, const 
     memcpy(state, buf, fp->size);
     memcpy(state + FP_SW_RESERVED, sw, sizeof(sw));
     return 0;
+}
+
+bool slot_fp_fits(const struct fp_layout *fp)
+{
+    /* A frame that a kick makes meanwhile begins so far below the slot's end, and the red zone of its handler with it. */
+    return fp->size <= SLOT_SIZE - SLOT_FP - (fp->host_size + 1024 + 256) && fp->host_size + 1280 < SLOT_SIZE - SLOT_FP;
+}
+
+/* XSAVE writes only the first word of the header. */
+void slot_fp_prepare(const struct stub_thread *t)
+{
+    memset(t->slot + SLOT_FP + FP_HEADER, 0, FP_HEADER_LEN);
+}
+
+void slot_fp_get(const struct stub_thread *t, const struct fp_layout *fp, void *buf)
+{
+    memcpy(buf, t->slot + SLOT_FP, fp->size);
+    fp_scrub(fp, buf);
+}
+
+void slot_fp_set(const struct stub_thread *t, const struct fp_layout *fp, const void *buf)
+{
+    memcpy(t->slot + SLOT_FP, buf, fp->size);
 }

@@ -409,10 +409,25 @@ trampoline_wait:
         jmp     *%gs:SLOT_REGS + REGS_RIP
 3:      cmp     $COMMAND_RUN_SETFS, %eax
         jne     4f
-        mov     (SLOT_REGS + REGS_FS)(%rbx), %rax
+2:      mov     (SLOT_REGS + REGS_FS)(%rbx), %rax
         wrfsbase %rax
         jmp     1b
-4:      cmp     $COMMAND_EXIT, %eax
+4:      cmp     $COMMAND_RUN_LOAD, %eax
+        jne     5f
+        mov     SLOT_FP_FEATURES(%rbx), %eax
+        mov     (SLOT_FP_FEATURES + 4)(%rbx), %edx
+        xrstor64 SLOT_FP(%rbx)
+        jmp     2b
+5:      cmp     $COMMAND_SAVE, %eax
+        jne     6f
+        mov     SLOT_FP_FEATURES(%rbx), %eax
+        mov     (SLOT_FP_FEATURES + 4)(%rbx), %edx
+        xsave64 SLOT_FP(%rbx)
+        movl    $HOW_TRAMPOLINE, SLOT_HOW(%rbx)
+        mov     $TURN_SENTRY, %eax
+        xchg    %eax, SLOT_TURN(%rbx)
+        jmp     trampoline_posted
+6:      cmp     $COMMAND_EXIT, %eax
         je      thread_exit
         int3                            /* COMMAND_TO_FRAME: the kernel makes the frame */
         jmp     trampoline_wait
