@@ -81,7 +81,7 @@ int nat_setup(struct nf_ctx *c, struct nf_conn *ct, const struct nf_nat_range2 *
     struct nf_tuple now = ct_invert(&ct->tuple[1].t), new = now;
     uint32_t done = src ? IPS_SRC_NAT_DONE : IPS_DST_NAT_DONE;
 
-    if (ct->status & done)
+    if ((ct->status & done) || ct_confirmed(ct)) /* decided; its tuples are in the table */
         return NF_ACCEPT;
     if (range->flags & NF_NAT_RANGE_MAP_IPS)
         *(src ? &new.src : &new.dst) = choose_addr(c, range, &now);

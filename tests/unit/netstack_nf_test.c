@@ -17,8 +17,8 @@ struct builder {
     uint8_t blob[8192];
     size_t size;
     unsigned int n;
-    struct ipt_replace r;
     size_t entry; /* where the current entry begins */
+    struct ipt_replace r;
 };
 
 static void b_init(struct builder *b, const char *table, unsigned int hooks)
