@@ -1,4 +1,5 @@
 /* socket, socketpair, bind, listen, accept, accept4, connect, getsockname, getpeername, shutdown, setsockopt, getsockopt. */
+#include "sentry/socket/inet_net/nf.h"
 #include "sentry/socket/net.h"
 #include "sentry/socket/sock_user.h"
 #include "sentry/socket/socket.h"
@@ -217,6 +218,11 @@ int64_t sys_setsockopt(struct task *t, const struct syscall_args *a)
     r = socket_fd_get(t, arg_int(a, 0), &f, &s);
     if (r)
         return r;
+    if (net_is_nf_option(s, arg_int(a, 1), arg_int(a, 2))) {
+        r = net_nf_setsockopt(s, t, arg_int(a, 1), arg_int(a, 2), arg_addr(a, 3), len);
+        file_put(f);
+        return r;
+    }
     if (len > MAX_OPTION)
         len = MAX_OPTION;
     if (copy_in(t, val, arg_addr(a, 3), (size_t)len))
@@ -239,7 +245,9 @@ int64_t sys_getsockopt(struct task *t, const struct syscall_args *a)
 
     if (r)
         return r;
-    if (copy_in(t, &len, at_len, sizeof(len))) {
+    if (net_is_nf_option(s, arg_int(a, 1), arg_int(a, 2))) {
+        r = net_nf_getsockopt(s, t, arg_int(a, 1), arg_int(a, 2), arg_addr(a, 3), at_len);
+    } else if (copy_in(t, &len, at_len, sizeof(len))) {
         r = -EFAULT;
     } else if (len < 0) {
         r = -EINVAL;

@@ -1,5 +1,5 @@
 /* iptables' tables, connection tracking and address translation, on a router between two stacks. */
-#include "netstack/netfilter.h"
+#include "netstack/nft.h"
 #include "tests/unit/netstack_routed.h"
 
 #include <linux/netfilter.h>
@@ -436,6 +436,270 @@ Test(nf, malformed_tables_are_refused)
         pkt_free(udp_take(&v));
     }
     cr_assert(ok > 0);
+    udp_close(&u);
+    udp_close(&v);
+    world_fini(&w);
+}
+
+/* ---- nf_tables ---- */
+
+struct batch {
+    uint8_t b[16384];
+    size_t len;
+    uint32_t seq;
+    struct nft_msg m;
+};
+
+static void n_begin(struct batch *b, int msg, int flags)
+{
+    nft_msg_begin(&b->m, NFNL_SUBSYS_NFTABLES << 8 | msg, NLM_F_REQUEST | flags, ++b->seq, 0, NFPROTO_IPV4, 0);
+}
+
+static void n_end(struct batch *b)
+{
+    cr_assert(b->len + NLMSG_ALIGN(b->m.len) <= sizeof(b->b));
+    memset(b->b + b->len, 0, NLMSG_ALIGN(b->m.len));
+    memcpy(b->b + b->len, b->m.b, b->m.len);
+    b->len += NLMSG_ALIGN(b->m.len);
+}
+
+static void n_mark(struct batch *b, bool end)
+{
+    nft_msg_begin(&b->m, end ? NFNL_MSG_BATCH_END : NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, ++b->seq, 0, 0, NFNL_SUBSYS_NFTABLES);
+    n_end(b);
+}
+
+static void n_table(struct batch *b, const char *name)
+{
+    n_begin(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+    nft_put_str(&b->m, NFTA_TABLE_NAME, name);
+    n_end(b);
+}
+
+/* hook -1: no base chain */
+static void n_chain(struct batch *b, const char *table, const char *name, int hook)
+{
+    n_begin(b, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+    nft_put_str(&b->m, NFTA_CHAIN_TABLE, table);
+    nft_put_str(&b->m, NFTA_CHAIN_NAME, name);
+    if (hook >= 0) {
+        size_t at = nft_nest(&b->m, NFTA_CHAIN_HOOK);
+        nft_put_u32(&b->m, NFTA_HOOK_HOOKNUM, hook);
+        nft_put_u32(&b->m, NFTA_HOOK_PRIORITY, 0);
+        nft_nest_end(&b->m, at);
+        nft_put_u32(&b->m, NFTA_CHAIN_POLICY, NF_ACCEPT);
+        nft_put_str(&b->m, NFTA_CHAIN_TYPE, "filter");
+    }
+    n_end(b);
+}
+
+static size_t e_begin(struct batch *b, const char *name, size_t *data)
+{
+    size_t at = nft_nest(&b->m, NFTA_LIST_ELEM);
+
+    nft_put_str(&b->m, NFTA_EXPR_NAME, name);
+    *data = nft_nest(&b->m, NFTA_EXPR_DATA);
+    return at;
+}
+
+static void e_end(struct batch *b, size_t at, size_t data)
+{
+    nft_nest_end(&b->m, data);
+    nft_nest_end(&b->m, at);
+}
+
+static void e_cmp(struct batch *b, const void *v, size_t n)
+{
+    size_t data, at = e_begin(b, "cmp", &data), nest;
+
+    nft_put_u32(&b->m, NFTA_CMP_SREG, NFT_REG_1);
+    nft_put_u32(&b->m, NFTA_CMP_OP, NFT_CMP_EQ);
+    nest = nft_nest(&b->m, NFTA_CMP_DATA);
+    nft_put(&b->m, NFTA_DATA_VALUE, v, n);
+    nft_nest_end(&b->m, nest);
+    e_end(b, at, data);
+}
+
+static void e_verdict(struct batch *b, int code, const char *chain)
+{
+    size_t data, at = e_begin(b, "immediate", &data), nest, v;
+
+    nft_put_u32(&b->m, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+    nest = nft_nest(&b->m, NFTA_IMMEDIATE_DATA);
+    v = nft_nest(&b->m, NFTA_DATA_VERDICT);
+    nft_put_u32(&b->m, NFTA_VERDICT_CODE, code);
+    if (chain)
+        nft_put_str(&b->m, NFTA_VERDICT_CHAIN, chain);
+    nft_nest_end(&b->m, v);
+    nft_nest_end(&b->m, nest);
+    e_end(b, at, data);
+}
+
+/* udp dport PORT counter VERDICT; port 0: any packet */
+static void n_rule(struct batch *b, const char *table, const char *chain, int port, int verdict, const char *to)
+{
+    size_t list, at, data;
+    be16 p = htons(port);
+
+    n_begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+    nft_put_str(&b->m, NFTA_RULE_TABLE, table);
+    nft_put_str(&b->m, NFTA_RULE_CHAIN, chain);
+    list = nft_nest(&b->m, NFTA_RULE_EXPRESSIONS);
+    if (port) {
+        at = e_begin(b, "meta", &data);
+        nft_put_u32(&b->m, NFTA_META_KEY, NFT_META_L4PROTO);
+        nft_put_u32(&b->m, NFTA_META_DREG, NFT_REG_1);
+        e_end(b, at, data);
+        e_cmp(b, &(uint8_t){IPPROTO_UDP}, 1);
+        at = e_begin(b, "payload", &data);
+        nft_put_u32(&b->m, NFTA_PAYLOAD_DREG, NFT_REG_1);
+        nft_put_u32(&b->m, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+        nft_put_u32(&b->m, NFTA_PAYLOAD_OFFSET, 2);
+        nft_put_u32(&b->m, NFTA_PAYLOAD_LEN, 2);
+        e_end(b, at, data);
+        e_cmp(b, &p, 2);
+    }
+    at = e_begin(b, "counter", &data);
+    e_end(b, at, data);
+    e_verdict(b, verdict, to);
+    nft_nest_end(&b->m, list);
+    n_end(b);
+}
+
+struct answers {
+    int errors, first_error, rules, done;
+};
+
+static void note_answer(void *arg, const void *msg, size_t len)
+{
+    struct answers *a = arg;
+    const struct nlmsghdr *h = msg;
+    int err;
+
+    if (h->nlmsg_type == NLMSG_ERROR) {
+        memcpy(&err, h + 1, sizeof(err));
+        if (err && !a->errors++)
+            a->first_error = err;
+    } else if (h->nlmsg_type == NLMSG_DONE) {
+        a->done++;
+    } else {
+        a->rules += (h->nlmsg_type & 0xff) == NFT_MSG_NEWRULE;
+    }
+}
+
+static struct answers n_send(struct batch *b, struct netstack *s)
+{
+    struct answers a = {0};
+
+    netstack_lock(s);
+    nf_tables_receive(s, b->b, b->len, 77, note_answer, &a);
+    netstack_unlock(s);
+    b->len = 0;
+    return a;
+}
+
+static struct answers n_dump(struct batch *b, struct netstack *s)
+{
+    n_begin(b, NFT_MSG_GETRULE, NLM_F_DUMP);
+    n_end(b);
+    return n_send(b, s);
+}
+
+Test(nft, batches_change_all_or_nothing_and_rules_decide)
+{
+    static struct batch b;
+    struct routed t;
+    struct test_udp a, b53, b54, b55;
+    struct answers got;
+
+    routed_init(&t);
+    udp_open(&a, t.w.s[0], AF_INET, NULL, 0);
+    udp_open(&b53, t.b, AF_INET, "10.9.0.2", 53);
+    udp_open(&b54, t.b, AF_INET, "10.9.0.2", 54);
+    udp_open(&b55, t.b, AF_INET, "10.9.0.2", 55);
+    n_mark(&b, false);
+    n_table(&b, "filter");
+    n_chain(&b, "filter", "FORWARD", NF_INET_FORWARD);
+    n_chain(&b, "filter", "mine", -1);
+    n_rule(&b, "filter", "FORWARD", 54, NF_DROP, NULL);
+    n_rule(&b, "filter", "FORWARD", 0, NFT_JUMP, "mine");
+    n_rule(&b, "filter", "mine", 55, NF_DROP, NULL);
+    n_mark(&b, true);
+    got = n_send(&b, t.w.s[1]);
+    cr_assert_eq(got.errors, 0, "%d", got.first_error);
+    cr_assert_eq(n_dump(&b, t.w.s[1]).rules, 3);
+    cr_assert(send_and_look(&t, &a, &b53, "10.9.0.2", 53));
+    cr_assert_not(send_and_look(&t, &a, &b54, "10.9.0.2", 54));
+    cr_assert_not(send_and_look(&t, &a, &b55, "10.9.0.2", 55));
+    /* A batch with a mistake, or without an end, changes nothing. */
+    n_mark(&b, false);
+    n_rule(&b, "filter", "FORWARD", 53, NF_DROP, NULL);
+    n_rule(&b, "filter", "FORWARD", 53, NFT_JUMP, "nowhere");
+    n_mark(&b, true);
+    got = n_send(&b, t.w.s[1]);
+    cr_assert_eq(got.errors, 1);
+    cr_assert_eq(got.first_error, -ENOENT);
+    n_mark(&b, false);
+    n_rule(&b, "filter", "FORWARD", 53, NF_DROP, NULL);
+    got = n_send(&b, t.w.s[1]);
+    cr_assert_eq(n_dump(&b, t.w.s[1]).rules, 3);
+    cr_assert(send_and_look(&t, &a, &b53, "10.9.0.2", 53));
+    /* Chains that jump to each other end somewhere. */
+    n_mark(&b, false);
+    n_rule(&b, "filter", "mine", 53, NFT_GOTO, "mine");
+    n_mark(&b, true);
+    cr_assert_eq(n_send(&b, t.w.s[1]).errors, 0);
+    cr_assert_not(send_and_look(&t, &a, &b53, "10.9.0.2", 53));
+    /* Flushed, nothing is left of it. */
+    n_mark(&b, false);
+    n_begin(&b, NFT_MSG_DELTABLE, 0);
+    n_end(&b);
+    n_mark(&b, true);
+    cr_assert_eq(n_send(&b, t.w.s[1]).errors, 0);
+    cr_assert_eq(n_dump(&b, t.w.s[1]).rules, 0);
+    cr_assert(send_and_look(&t, &a, &b54, "10.9.0.2", 54));
+    free(b.m.b);
+    udp_close(&a);
+    udp_close(&b53);
+    udp_close(&b54);
+    udp_close(&b55);
+    routed_fini(&t);
+}
+
+Test(nft, malformed_messages_do_no_harm)
+{
+    static struct batch good, b;
+    struct world w;
+    struct test_udp u, v;
+    uint64_t rng = 5;
+
+    world_init(&w, NULL);
+    n_mark(&good, false);
+    n_table(&good, "filter");
+    n_chain(&good, "filter", "OUTPUT", NF_INET_LOCAL_OUT);
+    n_chain(&good, "filter", "mine", -1);
+    n_rule(&good, "filter", "OUTPUT", 54, NFT_JUMP, "mine");
+    n_rule(&good, "filter", "mine", 54, NF_DROP, NULL);
+    n_mark(&good, true);
+    udp_open(&u, w.s[0], AF_INET, NULL, 0);
+    udp_open(&v, w.s[0], AF_INET, "127.0.0.1", 54);
+    for (int i = 0; i < 3000; i++) {
+        memcpy(b.b, good.b, good.len);
+        b.len = good.len;
+        for (int k = 0; k < 2; k++) {
+            rng = rng * 6364136223846793005ULL + 1;
+            b.b[(rng >> 33) % b.len] = rng >> 20;
+        }
+        if (rng >> 40 & 1)
+            b.len -= (rng >> 44) % b.len;
+        (void)n_send(&b, w.s[0]);
+        (void)udp_sendto(&u, "127.0.0.1", 54, "x", 1);
+        pkt_free(udp_take(&v));
+        if (i % 10 == 0)
+            (void)n_dump(&b, w.s[0]);
+    }
+    free(good.m.b);
+    free(b.m.b);
     udp_close(&u);
     udp_close(&v);
     world_fini(&w);

@@ -3,6 +3,7 @@
 
 #include "sentry/fs/pseudofs.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/inet_net/nf.h"
 #include "sentry/socket/scm.h"
 
 #include <errno.h>
@@ -11,6 +12,8 @@
 #include <string.h>
 
 #define MAX_REQUEST 32768
+/* Batches of netfilter's rules come whole. */
+#define MAX_BATCH (4 << 20)
 
 static struct netlink_sock *netlink_of(struct socket *s)
 {
@@ -210,40 +213,37 @@ static int answer(struct netlink_sock *n, struct task *t, const struct nlmsghdr 
     return what;
 }
 
+int netlink_queue(struct netlink_sock *n, const void *data, size_t len)
+{
+    struct skb *skb = skb_alloc(NULL, len);
+
+    if (!skb)
+        return -ENOBUFS;
+    memcpy(skb->data, data, len);
+    skb->len = (uint32_t)len;
+    mutex_lock(&n->s.lock);
+    skb_queue_tail(&n->s.rq, skb);
+    mutex_unlock(&n->s.lock);
+    waitq_wake(&n->s.wq, POLLIN | POLLRDNORM);
+    return 0;
+}
+
 static void queue_reply(struct netlink_sock *n, struct nl_reply *r)
 {
-    struct skb *skb = r->failed || r->len == 0 ? NULL : skb_alloc(NULL, r->len);
-
-    if (skb) {
-        memcpy(skb->data, r->buf, r->len);
-        skb->len = (uint32_t)r->len;
-        mutex_lock(&n->s.lock);
-        skb_queue_tail(&n->s.rq, skb);
-        mutex_unlock(&n->s.lock);
-        waitq_wake(&n->s.wq, POLLIN | POLLRDNORM);
-    }
+    if (!r->failed && r->len > 0 && netlink_queue(n, r->buf, r->len))
+        sock_set_error(&n->s, ENOBUFS);
     free(r->buf);
 }
 
 int netlink_deliver(struct file *f, const void *data, size_t n)
 {
     struct socket *s = file_socket(f);
-    struct skb *skb;
 
     if (!s)
         return -ENOTSOCK;
     if (s->family != AF_NETLINK)
         return -EINVAL;
-    skb = n ? skb_alloc(NULL, n) : NULL;
-    if (!skb)
-        return n ? -ENOBUFS : 0;
-    memcpy(skb->data, data, n);
-    skb->len = (uint32_t)n;
-    mutex_lock(&s->lock);
-    skb_queue_tail(&s->rq, skb);
-    mutex_unlock(&s->lock);
-    waitq_wake(&s->wq, POLLIN | POLLRDNORM);
-    return 0;
+    return n ? netlink_queue(netlink_of(s), data, n) : 0;
 }
 
 /* What may wait to be read; who does not keep up hears of it (ENOBUFS). */
@@ -329,7 +329,7 @@ static ssize_t netlink_sendmsg(struct socket *s, struct task *t, struct sk_msg *
         return -EPERM;
     if (to.nl_pid)
         return -ECONNREFUSED;
-    if (len > MAX_REQUEST)
+    if (len > (s->protocol == NETLINK_NETFILTER ? MAX_BATCH : MAX_REQUEST))
         return -EMSGSIZE;
     r = bind_port(n, t, 0);
     if (r)
@@ -341,7 +341,10 @@ static ssize_t netlink_sendmsg(struct socket *s, struct task *t, struct sk_msg *
         free(buf);
         return -EFAULT;
     }
-    serve(n, t, buf, len);
+    if (s->protocol == NETLINK_NETFILTER)
+        net_nf_receive(n, t, buf, len);
+    else
+        serve(n, t, buf, len);
     free(buf);
     return (ssize_t)len;
 }
@@ -491,7 +494,7 @@ int netlink_create(struct task *t, struct net *net, int family, int type, int pr
 
     if (type != SOCK_RAW && type != SOCK_DGRAM)
         return -ESOCKTNOSUPPORT;
-    if (protocol < 0 || (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT))
+    if (protocol < 0 || (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT && protocol != NETLINK_NETFILTER))
         return -EPROTONOSUPPORT;
     n = calloc(1, sizeof(*n));
     if (!n)

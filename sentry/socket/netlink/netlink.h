@@ -1,6 +1,6 @@
 /*
  * AF_NETLINK: sockets by which programs ask the kernel about itself, and hear of changes. NETLINK_ROUTE (route.c) and
- * NETLINK_SOCK_DIAG (sock_diag.c) are answered; NETLINK_KOBJECT_UEVENT can be opened and stays silent.
+ * NETLINK_NETFILTER (inet_net/nf.c) are answered; NETLINK_KOBJECT_UEVENT can be opened and stays silent.
  */
 #ifndef SENTRY_SOCKET_NETLINK_NETLINK_H
 #define SENTRY_SOCKET_NETLINK_NETLINK_H
@@ -47,6 +47,8 @@ void netlink_multicast(struct net *net, int protocol, unsigned int group, const 
 /* Something in the netstack has changed: tells the sockets that have joined the group. Under the stack's lock. */
 void netlink_notify(struct net *net, enum netstack_event event, const void *object);
 
+/* Queues what answers the socket's own request: however much that is. -ENOBUFS: out of memory. */
+int must_check netlink_queue(struct netlink_sock *n, const void *data, size_t len);
 /* Puts one message into the receive queue of a netlink socket. -ENOTSOCK or -EINVAL if `f` is none, -ENOBUFS. */
 int netlink_deliver(struct file *f, const void *data, size_t n);
 
