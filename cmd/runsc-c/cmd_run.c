@@ -8,7 +8,6 @@
 #include "cmd/runsc-c/state.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,19 +51,6 @@ static void destroy(struct state_dir *state)
         container_destroy(&c);
 }
 
-/* Whether this is a user namespace where not all is ours, so that the host's cgroups may be out of reach. */
-static bool rootless(void)
-{
-    unsigned long inside, outside, count = 0;
-    FILE *f = fopen("/proc/self/uid_map", "re");
-
-    if (f && fscanf(f, "%lu %lu %lu", &inside, &outside, &count) != 3)
-        count = 0;
-    if (f)
-        fclose(f);
-    return geteuid() != 0 || count < UINT32_MAX;
-}
-
 /* What was planned is in state.json before it is made, so that nothing is left whenever we are killed. */
 static int make_cgroup(const struct bundle *b, struct launch *l, struct error *e)
 {
@@ -76,13 +62,13 @@ static int make_cgroup(const struct bundle *b, struct launch *l, struct error *e
     if (r < 0)
         return r;
     if (!l->cgroup)
-        return rootless() ? 0 : error_set(e, 0, "no cgroups are mounted on this host");
+        return flags_rootless() ? 0 : error_set(e, 0, "no cgroups are mounted on this host");
     l->info.cgroup = cgroup_to_json(l->cgroup);
     l->info.creating = true;
     if ((r = state_save(l->state, &l->info, e)) < 0)
         return r;
     r = cgroup_create(l->cgroup, e);
-    if ((r == -EACCES || r == -EPERM || r == -EROFS) && rootless()) {
+    if ((r == -EACCES || r == -EPERM || r == -EROFS) && flags_rootless()) {
         if (resources_any(&b->resources))
             fprintf(stderr, "runsc-c: warning: limits of the host's cgroups are not applied: %s\n", e->text);
         l->cgroup = NULL;

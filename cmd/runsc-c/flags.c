@@ -3,6 +3,7 @@
 #include "cmd/runsc-c/oci/json.h"
 
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,26 @@ static int parse_network(struct cli *cli, struct error *e)
     return cli->network ? error_set(e, 0, "--network: \"%s\" is none of sandbox, host, none", cli->network) : 0;
 }
 
+bool flags_rootless(void)
+{
+    unsigned long inside, outside, count = 0;
+    FILE *f = fopen("/proc/self/uid_map", "re");
+
+    if (f && fscanf(f, "%lu %lu %lu", &inside, &outside, &count) != 3)
+        count = 0;
+    if (f)
+        fclose(f);
+    return geteuid() != 0 || count < UINT32_MAX;
+}
+
+/* As runc decides it: root of a user namespace (podman without root) has no /run of its own. */
+static bool use_runtime_dir(void)
+{
+    const char *user = getenv("USER");
+
+    return geteuid() != 0 || (flags_rootless() && (!user || strcmp(user, "root") != 0));
+}
+
 int flags_check(struct cli *cli, struct error *e)
 {
     static const char *const formats[] = {"text", "json", NULL}, *const overlays[] = {"none", "root", NULL};
@@ -101,7 +122,7 @@ int flags_check(struct cli *cli, struct error *e)
     int r;
 
     if (!cli->root) {
-        if (geteuid() != 0 && run)
+        if (run && use_runtime_dir())
             snprintf(root, sizeof(root), "%s/runsc-c", run);
         else
             snprintf(root, sizeof(root), "/run/runsc-c");

@@ -17,4 +17,7 @@ int must_check flags_from_annotations(struct cli *cli, struct json_object *annot
 /* Defaults for what was set nowhere, and whether all values make sense. */
 int must_check flags_check(struct cli *cli, struct error *e);
 
+/* Whether what is root's on the host is not ours: another user, or a user namespace that does not have all ids. */
+bool flags_rootless(void);
+
 #endif
