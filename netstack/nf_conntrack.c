@@ -332,7 +332,7 @@ int nf_conntrack_for_each(struct netstack *s, int (*fn)(const char *line, void *
                             : t->proto == IPPROTO_ICMP   ? "icmp"
                             : t->proto == IPPROTO_ICMPV6 ? "icmpv6"
                                                          : "unknown";
-        int n = snprintf(line, sizeof(line), "%-8s %u %-8s %u %lld ", v4 ? "ipv4" : "ipv6", v4 ? 2 : 10, proto, t->proto,
+        int n = snprintf(line, sizeof(line), "%-8s %d %-8s %u %lld ", v4 ? "ipv4" : "ipv6", v4 ? 2 : 10, proto, t->proto,
                          (long long)((ct->timer.expires - netstack_now(s)) / NET_SEC));
 
         n += put_tuple(line + n, sizeof(line) - n, ct, 0);
