@@ -15,6 +15,7 @@
 struct inet_table;
 struct kernel;
 struct net_config;
+struct net_dns;
 struct net_rx;
 struct netstack;
 struct seq;
@@ -43,6 +44,7 @@ struct net {
     atomic_ullong lo_bytes, lo_packets;
     struct netstack *stack;
     atomic_bool has_links; /* there are other addresses to reach than our own */
+    struct net_dns *dns;   /* NULL: Docker runs none for us */
     struct net_rx *rx;     /* the thread that drives the stack */
 
     /* AF_NETLINK */

@@ -251,11 +251,8 @@ static bool is_question(unsigned int cmd)
 /* SIOCADDRT, SIOCDELRT: the route(8) of old. */
 static long change_route(struct netstack *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
 {
-    struct route rt = {.table = RT_TABLE_MAIN,
-                       .protocol = RTPROT_BOOT,
-                       .type = RTN_UNICAST,
-                       .scope = RT_SCOPE_LINK,
-                       .expires = INT64_MAX};
+    struct route rt = {
+        .table = RT_TABLE_MAIN, .protocol = RTPROT_BOOT, .type = RTN_UNICAST, .scope = RT_SCOPE_LINK, .expires = INT64_MAX};
     char dev[IFNAMSIZ] = "";
     struct rtentry e;
     uint32_t mask;

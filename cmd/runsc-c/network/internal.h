@@ -14,7 +14,7 @@ int must_check network_read(struct mnl_socket *nl, struct net_config *c, struct 
 /* Removes the addresses of the interfaces in `c` from the host's. */
 int must_check network_strip(struct mnl_socket *nl, const struct net_config *c, struct error *e);
 
-/* dns.c: sockets for the DNS server that Docker runs in this namespace, if it does. */
+/* dns.c: a socket for the DNS server that Docker runs in this namespace, if it does. */
 void network_open_dns(struct net_config *c);
 
 #endif

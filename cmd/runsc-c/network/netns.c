@@ -18,8 +18,6 @@ static struct net_config *empty_config(void)
         return NULL;
     c->size = sizeof(*c);
     c->dns_udp = -1;
-    for (int i = 0; i < NET_CONFIG_DNS_TCP; i++)
-        c->dns_tcp[i] = -1;
     return c;
 }
 
@@ -79,7 +77,7 @@ union control {
 
 int network_send(int sock, const char *path, pid_t pid, struct error *e)
 {
-    struct net_config *c, none = {.size = sizeof(none), .dns_udp = -1, .dns_tcp = {-1, -1, -1, -1}};
+    struct net_config *c, none = {.size = sizeof(none), .dns_udp = -1};
     int *fds[NET_CONFIG_FDS], r = network_take(path, pid, &c, e), n;
     struct iovec iov = {c ? c : &none, sizeof(none)};
     struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};

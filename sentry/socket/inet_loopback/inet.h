@@ -141,6 +141,8 @@ void lo_tcp_cork_init(struct inet_sock *i);
 void lo_tcp_uncork(struct inet_sock *i);            /* sends what is kept */
 int lo_tcp_kernel_state(const struct inet_sock *i); /* TCP_ESTABLISHED... as the kernel numbers them */
 
+/* A datagram that comes from nowhere in the sandbox. */
+void lo_udp_deliver_from(struct net *net, const struct inet_end *src, const struct inet_end *dst, const void *data, size_t len);
 struct inet_sock *lo_tcp_make_server(struct inet_sock *listener); /* an accepted connection's, as the listener is set up */
 void lo_tcp_unprepare(struct inet_sock *i);                       /* back to before connect(2); s.lock is held */
 

@@ -229,8 +229,11 @@ static ssize_t lo_udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m
                                                                        : i->o.tclass);
     to = inet_find_udp(inet_table_of(i), &dst, &src);
     if (!to) {
+        if (net_dns_is_server(s->net, &dst))
+            net_dns_query(s->net, &src, skb->data, skb->len);
+        else
+            refused(i);
         skb_free(skb);
-        refused(i);
         return (ssize_t)n;
     }
     atomic_fetch_add_explicit(&s->net->lo_bytes, n, memory_order_relaxed);
@@ -238,6 +241,23 @@ static ssize_t lo_udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m
     deliver(to, skb);
     socket_put(&to->s);
     return (ssize_t)n;
+}
+
+void lo_udp_deliver_from(struct net *net, const struct inet_end *src, const struct inet_end *dst, const void *data, size_t len)
+{
+    struct inet_sock *to = inet_find_udp(net->udp, dst, src);
+    struct skb *skb = to ? skb_alloc(NULL, len) : NULL;
+
+    if (skb) {
+        memcpy(skb->data, data, len);
+        skb->len = (uint32_t)len;
+        skb->from = as_sockaddr(src);
+        skb->to = as_sockaddr(dst);
+        skb->ttl = 64;
+        deliver(to, skb);
+    }
+    if (to)
+        socket_put(&to->s);
 }
 
 static void put_control(struct inet_sock *i, struct cmsg_writer *w, const struct skb *skb)

@@ -134,7 +134,7 @@ int net_configure(struct net *net, const struct net_config *c)
     netstack_lock(net->stack);
     configure(net, c);
     netstack_unlock(net->stack);
-    return 0;
+    return c->dns_udp >= 0 ? net_dns_start(net, c->dns_udp) : 0;
 }
 
 static int lo_up(struct net *net) NETSTACK_LOCKED

@@ -17,7 +17,6 @@
 #include "netstack/stack.h"
 #include "sentry/socket/inet_loopback/inet.h"
 
-struct link;
 struct net;
 struct net_config;
 struct net_config_if;
@@ -28,12 +27,19 @@ int must_check net_stack_create(struct net *net);
 void net_stack_destroy(struct net *net);
 /* Starts the thread; before, timers stand still. */
 int must_check net_rx_start(struct net *net);
-/* The thread calls link_receive() when the descriptor is readable. */
-int must_check net_rx_watch(struct net *net, struct link *link, int fd);
+/* A host descriptor that the thread serves: calls `readable` when it is. */
+struct rx_source {
+    void (*readable)(struct rx_source *s);
+};
+int must_check net_rx_watch(struct net *net, struct rx_source *source, int fd);
 
 /* link.c: an interface whose frames come and go by an AF_PACKET descriptor, which it takes over. */
 int must_check link_create(struct net *net, const struct net_config_if *c, struct nic **out) EXCLUDES(netstack_held);
-void link_receive(struct link *l) EXCLUDES(netstack_held);
+
+/* dns.c: Docker's DNS server, reached by a socket of the container's network namespace. */
+int must_check net_dns_start(struct net *net, int fd);
+bool net_dns_is_server(struct net *net, const struct inet_end *dst);
+void net_dns_query(struct net *net, const struct inet_end *from, const void *data, size_t len);
 
 /* show.c: connections, as lines of /proc/net/tcp[6] numbered from `n` on. */
 void net_show_tcp_outside(struct net *net, struct seq *s, bool v6, int n);

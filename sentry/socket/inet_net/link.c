@@ -41,6 +41,7 @@ struct rx_slot {
 
 struct link {
     struct nic nic;
+    struct rx_source source;
     int fd;
     /* The receive thread's. */
     struct rx_slot rx[RX_BATCH];
@@ -177,8 +178,10 @@ static void deliver(struct link *l, int n)
     netstack_unlock(l->nic.stack);
 }
 
-void link_receive(struct link *l)
+static void link_receive(struct rx_source *source)
 {
+    struct link *l = container_of(source, struct link, source);
+
     /* Not for ever: timers want their turn. */
     for (int round = 0; round < 16; round++) {
         int ready = 0, n;
@@ -278,6 +281,7 @@ int link_create(struct net *net, const struct net_config_if *c, struct nic **out
     if (!l)
         return -ENOMEM;
     l->fd = c->fd;
+    l->source.readable = link_receive;
     memcpy(l->nic.name, c->name, sizeof(l->nic.name));
     memcpy(l->nic.mac, c->mac, sizeof(l->nic.mac));
     l->nic.mtu = c->mtu;
@@ -292,7 +296,7 @@ int link_create(struct net *net, const struct net_config_if *c, struct nic **out
         free(l);
         return r;
     }
-    r = net_rx_watch(net, l, l->fd);
+    r = net_rx_watch(net, &l->source, l->fd);
     if (r < 0)
         return r;
     *out = &l->nic;

@@ -102,8 +102,10 @@ static void *rx_main(void *arg)
         int n = epoll_wait(rx->epfd, events, ARRAY_SIZE(events), -1);
 
         for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr)
-                link_receive(events[i].data.ptr);
+            struct rx_source *source = events[i].data.ptr;
+
+            if (source)
+                source->readable(source);
             else
                 run_timers(rx);
         }
@@ -111,9 +113,9 @@ static void *rx_main(void *arg)
     return NULL;
 }
 
-int net_rx_watch(struct net *net, struct link *link, int fd)
+int net_rx_watch(struct net *net, struct rx_source *source, int fd)
 {
-    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = link};
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = source};
 
     return epoll_ctl(net->rx->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
