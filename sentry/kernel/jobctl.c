@@ -71,7 +71,8 @@ void notify_parent_cldstop_locked(struct tgroup *tg, int why, int status)
 bool notify_parent_exit_locked(struct tgroup *tg)
 {
     struct tgroup *parent = tg->parent;
-    int signo = tg->exit_signal, status = tg->exit_code;
+    /* clone(2) takes any byte for it; what is no signal is not sent, as in Linux's do_notify_parent(). */
+    int signo = tg->exit_signal > 0 && tg->exit_signal <= KERNEL_NSIG ? tg->exit_signal : 0, status = tg->exit_code;
     bool autoreap = false;
     struct ksigaction ka;
     ksiginfo info;

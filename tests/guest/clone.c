@@ -222,6 +222,21 @@ TEST(clone_parent_makes_a_sibling)
     close(fds[1]);
 }
 
+TEST(an_exit_signal_that_is_none_is_not_sent)
+{
+    int status;
+
+    for (long signo = 65; signo <= 255; signo += 63) {
+        pid_t pid = (pid_t)syscall(SYS_clone, signo, 0, 0, 0, 0);
+
+        if (pid == 0)
+            _exit(7);
+        CHECK(pid > 0);
+        CHECK_EQ(waitpid(pid, &status, __WALL), pid);
+        CHECK_EQ(status, 7 << 8);
+    }
+}
+
 TEST(exit_signal_can_be_another_one)
 {
     sigset_t set;
