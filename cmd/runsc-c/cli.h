@@ -22,8 +22,8 @@ struct cli {
     const char *network;    /* "sandbox", "host", "none"; NULL: sandbox */
     enum spec_network network_kind;
     bool debug, strace;
-    bool systemd_cgroup;  /* accepted for runc's callers */
-    const char *rootless; /* the same */
+    bool systemd_cgroup;
+    const char *rootless; /* accepted for runc's callers: we see for ourselves */
     const char *overlay;  /* "none", or "root": what a container writes to its root goes to memory */
     const char *config;   /* file with flags */
     bool allow_flag_override;

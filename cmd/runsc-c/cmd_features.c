@@ -37,8 +37,7 @@ static void add_linux(struct json_object *doc)
     static const char *const operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",       "SCMP_CMP_LE",
                                             "SCMP_CMP_LT", "SCMP_CMP_NE", "SCMP_CMP_MASKED_EQ"};
     static const char *const archs[] = {"SCMP_ARCH_X86_64"};
-    static const char *const cgroups[] = {"v1", "v2", "rootless"};
-    static const char *const no_systemd[] = {"systemd", "systemdUser"};
+    static const char *const cgroups[] = {"v1", "v2", "systemd", "systemdUser", "rootless"};
     static const char *const enabled[] = {"enabled"};
     struct json_object *lin = add_object(doc, "linux"), *caps = json_object_new_array(), *o;
 
@@ -51,7 +50,6 @@ static void add_linux(struct json_object *doc)
     json_object_object_add(lin, "capabilities", caps);
     o = add_object(lin, "cgroup");
     add_bools(o, cgroups, ARRAY_SIZE(cgroups), true);
-    add_bools(o, no_systemd, ARRAY_SIZE(no_systemd), false);
     o = add_object(lin, "seccomp");
     add_bools(o, enabled, 1, true);
     json_object_object_add(o, "actions", strings(actions, ARRAY_SIZE(actions)));

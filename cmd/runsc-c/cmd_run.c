@@ -63,6 +63,7 @@ static int make_cgroup(const struct bundle *b, struct launch *l, struct error *e
         return r;
     if (!l->cgroup)
         return flags_rootless() ? 0 : error_set(e, 0, "no cgroups are mounted on this host");
+    l->cgroup->resources = &b->resources;
     l->info.cgroup = cgroup_to_json(l->cgroup);
     l->info.creating = true;
     if ((r = state_save(l->state, &l->info, e)) < 0)

@@ -42,7 +42,7 @@ const struct opt cli_global_opts[] = {
     O("platform", 0, OPT_STRING, platform, "NAME", "auto (default), pvmexec, pvmexec:stub, pvmexec:kernel, ptrace"),
     O("network", 0, OPT_STRING, network, "KIND",
       "sandbox (default): a stack of our own on the container's interfaces; host; none"),
-    O("systemd-cgroup", 0, OPT_FLAG, systemd_cgroup, NULL, "accepted for callers of runc"),
+    O("systemd-cgroup", 0, OPT_FLAG, systemd_cgroup, NULL, "have systemd make cgroups; cgroupsPath is slice:prefix:name then"),
     O("overlay", 0, OPT_STRING, overlay, "WHAT",
       "none (default), or root: what containers write to their root is kept in memory"),
     O("config", 0, OPT_STRING, config, "FILE", "more flags, as a JSON object of their names and values"),

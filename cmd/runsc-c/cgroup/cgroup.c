@@ -1,4 +1,4 @@
-#include "cmd/runsc-c/cgroup/cgroup.h"
+#include "cmd/runsc-c/cgroup/systemd.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -164,7 +164,7 @@ static int make_dir(const struct cgroup *cg, const struct cgroup_dir *d, struct 
     }
 }
 
-int cgroup_create(struct cgroup *cg, struct error *e)
+static int make_dirs(struct cgroup *cg, struct error *e)
 {
     for (size_t i = 0; i < cg->nr; i++) {
         int r = make_dir(cg, &cg->dirs[i], e);
@@ -175,9 +175,31 @@ int cgroup_create(struct cgroup *cg, struct error *e)
     return 0;
 }
 
+int cgroup_create(struct cgroup *cg, struct error *e)
+{
+    return cg->unit ? 0 : make_dirs(cg, e);
+}
+
+static int apply(struct cgroup *cg, const struct resources *r, struct error *e)
+{
+    return cg->v2 ? cgroup_apply_v2(cg, r, e) : cgroup_apply_v1(cg, r, e);
+}
+
+/* systemd knows only some of version 1's hierarchies: the others get directories like its own. */
+static int join_scope(struct cgroup *cg, pid_t pid, struct error *e)
+{
+    int r = cgroup_systemd_start(cg, pid, e);
+
+    return r < 0 ? r : make_dirs(cg, e);
+}
+
 int cgroup_join(struct cgroup *cg, pid_t pid, struct error *e)
 {
     char text[16];
+    int started = cg->unit ? join_scope(cg, pid, e) : 0;
+
+    if (started < 0)
+        return started;
 
     snprintf(text, sizeof(text), "%d", (int)pid);
     for (size_t i = 0; i < cg->nr; i++) {
@@ -186,12 +208,14 @@ int cgroup_join(struct cgroup *cg, pid_t pid, struct error *e)
         if (r < 0)
             return error_set(e, -r, "cgroup %s", cg->dirs[i].path);
     }
-    return 0;
+    return cg->unit && cg->resources ? apply(cg, cg->resources, e) : 0;
 }
 
 int cgroup_apply(struct cgroup *cg, const struct resources *r, struct error *e)
 {
-    return cg->v2 ? cgroup_apply_v2(cg, r, e) : cgroup_apply_v1(cg, r, e);
+    if (cg->unit && cg->resources)
+        return 0; /* in a while */
+    return apply(cg, r, e);
 }
 
 int64_t cgroup_host_pids(int64_t pids)
@@ -224,7 +248,7 @@ static int remove_tree(int parent, const char *name)
 
 int cgroup_destroy(struct cgroup *cg, struct error *e)
 {
-    int r = 0;
+    int r = cg->unit ? cgroup_systemd_stop(cg, e) : 0;
 
     for (size_t i = 0; i < cg->nr; i++) {
         int64_t pause = 100000;
@@ -323,6 +347,7 @@ struct json_object *cgroup_to_json(const struct cgroup *cg)
     json_object_object_add(o, "v2", json_object_new_boolean(cg->v2));
     if (cg->unit) {
         json_object_object_add(o, "unit", json_object_new_string(cg->unit));
+        json_object_object_add(o, "slice", json_object_new_string(cg->slice));
         json_object_object_add(o, "user", json_object_new_boolean(cg->user));
     }
     for (size_t i = 0; i < cg->nr; i++) {
@@ -349,6 +374,8 @@ struct cgroup *cgroup_from_json(struct json_object *o)
     cg->v2 = json_object_get_boolean(v);
     if (json_object_object_get_ex(o, "unit", &v))
         cg->unit = strdup(json_object_get_string(v));
+    if (json_object_object_get_ex(o, "slice", &v))
+        cg->slice = strdup(json_object_get_string(v));
     if (json_object_object_get_ex(o, "user", &v))
         cg->user = json_object_get_boolean(v);
     for (size_t i = 0; i < json_object_array_length(dirs) && cg->nr < CGROUP_MAX_DIRS; i++) {
@@ -373,5 +400,6 @@ void cgroup_free(struct cgroup *cg)
     for (size_t i = 0; i < cg->nr; i++)
         free(cg->dirs[i].path);
     free(cg->unit);
+    free(cg->slice);
     free(cg);
 }

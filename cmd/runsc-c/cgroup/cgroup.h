@@ -28,8 +28,10 @@ struct cgroup {
     bool v2; /* controllers are those of version 2; otherwise its directory is only joined */
     struct cgroup_dir dirs[CGROUP_MAX_DIRS];
     size_t nr;
-    char *unit; /* systemd's scope; NULL: cgroups are made by hand */
-    bool user;  /* of the user's systemd */
+    char *unit;                        /* systemd's scope; NULL: cgroups are made by hand */
+    char *slice;                       /* that it is in */
+    bool user;                         /* of the user's systemd */
+    const struct resources *resources; /* with systemd: applied by cgroup_join(), since there is no cgroup before */
 };
 
 /*
@@ -37,7 +39,7 @@ struct cgroup {
  * "slice:prefix:name". *out is NULL when the host has no cgroups mounted.
  */
 int must_check cgroup_plan(const char *path, const char *id, bool systemd, struct cgroup **out, struct error *e);
-/* Makes the directories. `pid`: moved into them, needed by systemd; 0: none. */
+/* Makes the directories; not with systemd, whose scope begins with its first process. */
 int must_check cgroup_create(struct cgroup *cg, struct error *e);
 /* Applies limits; those that are unset are left as they are. */
 int must_check cgroup_apply(struct cgroup *cg, const struct resources *r, struct error *e);
@@ -63,6 +65,9 @@ bool cgroup_read(const struct cgroup *cg, const char *controller, const char *fi
 uint64_t cgroup_read_number(const struct cgroup *cg, const char *controller, const char *file);
 /* The value after `key` in a file of lines "key value". */
 uint64_t cgroup_read_key(const struct cgroup *cg, const char *controller, const char *file, const char *key);
+
+/* cpu.shares of version 1 as cpu.weight of version 2. */
+int64_t cgroup_cpu_weight(int64_t shares);
 
 /* Internal: the two versions' limits (v1.c, v2.c), a write with a good error, systemd.c. */
 int must_check cgroup_write(const struct cgroup *cg, const char *controller, const char *file, const char *text,

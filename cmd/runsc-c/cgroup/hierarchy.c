@@ -1,5 +1,5 @@
 /* Where cgroups are mounted, where we are in them, and so where a container's are to be. */
-#include "cmd/runsc-c/cgroup/cgroup.h"
+#include "cmd/runsc-c/cgroup/systemd.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -160,10 +160,23 @@ static bool has_dotdot(const char *path)
     return false;
 }
 
+/* A user's manager is somewhere below the system's: "/user.slice/user-1000.slice/user@1000.service". */
+static const char *below_manager(const struct hierarchy *h, size_t n, bool user, const char *scope, char *out, size_t size)
+{
+    for (size_t i = 0; user && i < n; i++) {
+        const char *at = strstr(h[i].own, "/user@"), *end = at ? strchr(at + 1, '/') : NULL;
+
+        if (at && snprintf(out, size, "%.*s%s", (int)((end ? end : at + strlen(at)) - h[i].own), h[i].own, scope) < (int)size)
+            return out;
+    }
+    return scope;
+}
+
 int cgroup_plan(const char *path, const char *id, bool systemd, struct cgroup **out, struct error *e)
 {
     struct hierarchy *h = calloc(MAX_HIERARCHIES, sizeof(*h));
     struct cgroup *cg = calloc(1, sizeof(*cg));
+    char scope[600], full[PATH_MAX];
     size_t n;
     int r = 0;
 
@@ -173,14 +186,17 @@ int cgroup_plan(const char *path, const char *id, bool systemd, struct cgroup **
         free(cg);
         return error_set(e, ENOMEM, "cgroup");
     }
+    cg->user = systemd && geteuid() != 0;
     if (!path || !path[0])
         path = id;
     if (has_dotdot(path))
         r = error_set(e, 0, "linux.cgroupsPath: \"%s\" leads out of itself", path);
     else if (systemd)
-        r = error_set(e, ENOTSUP, "--systemd-cgroup");
+        r = cgroup_systemd_plan(path == id ? NULL : path, id, cg, scope, sizeof(scope), e);
     n = r < 0 ? 0 : read_mounts(h, MAX_HIERARCHIES);
     read_own(h, n);
+    if (systemd && r == 0)
+        path = below_manager(h, n, cg->user, scope, full, sizeof(full));
     cg->v2 = true;
     for (size_t i = 0; i < n; i++)
         if (h[i].controllers[0] && strncmp(h[i].controllers, "name=", 5) != 0)

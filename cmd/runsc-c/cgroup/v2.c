@@ -42,7 +42,7 @@ static int set_memory(struct cgroup *cg, const struct resources *r, struct error
 }
 
 /* 2..262144 to 1..10000. */
-static int64_t weight_of_shares(int64_t shares)
+int64_t cgroup_cpu_weight(int64_t shares)
 {
     if (shares < 2)
         shares = 2;
@@ -58,7 +58,7 @@ static int set_cpu(struct cgroup *cg, const struct resources *r, struct error *e
 
     if (r->idle != RESOURCE_UNSET && (ret = cgroup_write_number(cg, "", "cpu.idle", r->idle, e)) < 0)
         return ret;
-    if (r->shares > 0 && r->idle <= 0 && (ret = cgroup_write_number(cg, "", "cpu.weight", weight_of_shares(r->shares), e)) < 0)
+    if (r->shares > 0 && r->idle <= 0 && (ret = cgroup_write_number(cg, "", "cpu.weight", cgroup_cpu_weight(r->shares), e)) < 0)
         return ret;
     if (r->quota > 0 || r->quota == -1 || r->period > 0) {
         uint64_t period = r->period > 0 ? (uint64_t)r->period : 100000;
