@@ -70,4 +70,4 @@ def test_hosts_and_resolv_conf(d):
     assert "10.1.2.3\tfar" in out and "nameserver 9.9.9.9" in out and "search example.org" in out, out
 
 
-LONG = [test_names_on_a_network_of_ones_own, test_a_network_of_ones_own]
+LONG = [test_a_network_of_ones_own]

@@ -67,6 +67,14 @@ static int parse_resources(struct json_object *linux_obj, struct bundle *b, stru
     return 0;
 }
 
+static int check_absolute(const char *where, const char **paths, struct error *e)
+{
+    for (; paths && *paths; paths++)
+        if ((*paths)[0] != '/')
+            return error_set(e, 0, "%s: \"%s\" is not an absolute path", where, *paths);
+    return 0;
+}
+
 static int parse_linux(struct bundle *b, struct error *e)
 {
     struct json_object *o = NULL;
@@ -79,6 +87,9 @@ static int parse_linux(struct bundle *b, struct error *e)
         (r = json_get_strings(o, "linux", "readonlyPaths", false, &b->spec.readonly_paths, e)) < 0 ||
         (r = json_get_string(o, "linux", "cgroupsPath", false, &b->cgroups_path, e)) < 0 ||
         (r = json_get_string(o, "linux", "rootfsPropagation", false, &propagation, e)) < 0)
+        return r;
+    if ((r = check_absolute("linux.maskedPaths", b->spec.masked_paths, e)) < 0 ||
+        (r = check_absolute("linux.readonlyPaths", b->spec.readonly_paths, e)) < 0)
         return r;
     if (propagation && propagation[0] && (r = parse_propagation(propagation, &b->spec.root_propagation, e)) < 0)
         return r;
@@ -135,6 +146,8 @@ static int parse_annotations(struct bundle *b, struct error *e)
 
 int oci_parse_config(struct bundle *b, struct error *e)
 {
+    unsigned int major, minor, patch;
+    int end = 0;
     const char *version = NULL;
     struct json_object *process = NULL;
     int r;
@@ -144,8 +157,8 @@ int oci_parse_config(struct bundle *b, struct error *e)
         (r = json_get_string(b->doc, "", "hostname", false, &b->spec.hostname, e)) < 0 ||
         (r = json_get_string(b->doc, "", "domainname", false, &b->spec.domainname, e)) < 0)
         return r;
-    if (strncmp(version, "1.", 2) != 0)
-        return error_set(e, 0, "ociVersion %s is not 1.x", version);
+    if (sscanf(version, "%u.%u.%u%n", &major, &minor, &patch, &end) != 3 || !strchr("-+", version[end]) || major != 1)
+        return error_set(e, 0, "ociVersion: \"%s\" is not 1.MINOR.PATCH", version);
     if (b->spec.hostname && strlen(b->spec.hostname) > 64)
         return error_set(e, ENAMETOOLONG, "hostname");
     if ((r = json_get_object(b->doc, "", "process", true, &process, e)) < 0 ||

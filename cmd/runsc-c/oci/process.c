@@ -150,6 +150,9 @@ static int parse_rlimits(struct json_object *o, struct spec_process *p, struct e
         limits[i].resource = rlimit_by_name(type);
         if (limits[i].resource < 0)
             return error_set(e, 0, "process.rlimits: unknown limit \"%s\"", type);
+        for (size_t j = 0; j < i; j++)
+            if (limits[j].resource == limits[i].resource)
+                return error_set(e, 0, "process.rlimits: %s twice", type);
         if (limits[i].soft > limits[i].hard)
             return error_set(e, 0, "process.rlimits: %s: soft limit above the hard one", type);
     }
