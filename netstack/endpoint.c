@@ -117,7 +117,7 @@ void endpoint_icmp_error(struct endpoint *ep, struct pkt *p, const struct icmp_e
     bool hard = e->hard;
 
     if (e->err == EMSGSIZE)
-        hard = disc != IP_PMTUDISC_DONT && disc != IP_PMTUDISC_INTERFACE && disc != IP_PMTUDISC_OMIT && v4;
+        hard = disc != IP_PMTUDISC_DONT && disc != IP_PMTUDISC_INTERFACE && disc != IP_PMTUDISC_OMIT;
     if (recverr)
         endpoint_queue_error(ep, &ee, &e->offender, &p->ip.dst, dport, p);
     else if (!hard || !ep->connected)

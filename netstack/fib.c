@@ -15,7 +15,7 @@ int fib_create(struct netstack *s)
     list_init(&f->tables);
     list_init(&f->rules);
     s->fib = f;
-    if (!pmtu_init(f) || !rules_init(f)) {
+    if (!pmtu_init(s, f) || !rules_init(f)) {
         fib_destroy(s);
         return -ENOMEM;
     }

@@ -31,7 +31,7 @@ void rules_fini(struct fib *f);
 /* Goes through the rules; 0 and *out, or the error that the rules or the route say. */
 int rules_lookup(struct netstack *s, const struct route_key *k, struct route **out) NETSTACK_LOCKED;
 
-bool pmtu_init(struct fib *f);
+bool pmtu_init(struct netstack *s, struct fib *f);
 void pmtu_fini(struct fib *f);
 
 #endif

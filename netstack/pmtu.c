@@ -14,16 +14,22 @@ struct pmtu_entry {
 };
 
 struct pmtu_cache {
-    struct list_head hash[PMTU_BUCKETS], lru;
+    struct list_head hash[PMTU_BUCKETS], lru; /* lru: the first to expire comes first */
     unsigned int nr;
+    struct netstack *stack;
+    struct net_timer timer; /* when the first expires, so that answers of route_lookup() that are kept elsewhere end with it */
 };
 
-bool pmtu_init(struct fib *f)
+static void expire(struct net_timer *t);
+
+bool pmtu_init(struct netstack *s, struct fib *f)
 {
     struct pmtu_cache *c = malloc(sizeof(*c));
 
     if (!c)
         return false;
+    c->stack = s;
+    net_timer_init(&c->timer, expire);
     for (size_t i = 0; i < PMTU_BUCKETS; i++)
         list_init(&c->hash[i]);
     list_init(&c->lru);
@@ -40,10 +46,28 @@ static void drop(struct pmtu_cache *c, struct pmtu_entry *e)
     free(e);
 }
 
-void pmtu_fini(struct fib *f)
+static void expire(struct net_timer *t) NETSTACK_LOCKED
+{
+    struct pmtu_cache *c = container_of(t, struct pmtu_cache, timer);
+    int64_t now = netstack_now(c->stack);
+
+    while (!list_empty(&c->lru)) {
+        struct pmtu_entry *e = list_first_entry(&c->lru, struct pmtu_entry, lru);
+
+        if (e->expires > now) {
+            net_timer_arm(c->stack, t, e->expires);
+            break;
+        }
+        drop(c, e);
+    }
+    route_changed(c->stack);
+}
+
+void pmtu_fini(struct fib *f) NO_THREAD_SAFETY_ANALYSIS
 {
     if (!f->pmtu)
         return;
+    net_timer_cancel(f->pmtu->stack, &f->pmtu->timer);
     while (!list_empty(&f->pmtu->lru))
         drop(f->pmtu, list_first_entry(&f->pmtu->lru, struct pmtu_entry, lru));
     free(f->pmtu);
@@ -107,6 +131,7 @@ bool route_pmtu_update(struct netstack *s, const struct in6_addr *dst, uint32_t 
     list_add_tail(&e->lru, &c->lru);
     e->mtu = mtu;
     e->expires = netstack_now(s) + s->sysctl.mtu_expires * NET_SEC;
+    net_timer_arm(s, &c->timer, list_first_entry(&c->lru, struct pmtu_entry, lru)->expires);
     route_changed(s);
     return true;
 }

@@ -332,6 +332,18 @@ Test(forward, packets_pass_and_path_mtu_is_learnt)
         cr_assert_null(udp_take(&b));
         cr_assert_eq(a.err, EMSGSIZE);
         cr_assert_eq(pkt_queue_head(&a.u.ep.errq)->err.ee.ee_info, 1300);
+        /* Who is connected hears it without asking. */
+        struct test_udp c;
+        udp_open(&c, t.w.s[0], i ? AF_INET6 : AF_INET, NULL, 0);
+        netstack_lock(t.w.s[0]);
+        cr_assert_eq(udp_connect(&c.u, &dst, htons(53), 0), 0);
+        netstack_unlock(t.w.s[0]);
+        t.w.clock.now += 700 * NET_SEC; /* and what was learnt is forgotten */
+        routed_run(&t, 1);
+        cr_assert_eq(udp_sendto(&c, NULL, 0, data, 1400), 0);
+        routed_run(&t, 50);
+        cr_assert_eq(c.err, EMSGSIZE);
+        udp_close(&c);
         netstack_lock(t.w.s[0]);
         cr_assert_eq(route_pmtu(t.w.s[0], &dst), 1300);
         netstack_unlock(t.w.s[0]);
