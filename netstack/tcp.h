@@ -123,7 +123,7 @@ ssize_t tcp_recv_oob(struct tcp_sock *tp, uint8_t *byte, bool peek) NETSTACK_LOC
 int must_check tcp_shutdown(struct tcp_sock *tp, int how) NETSTACK_LOCKED;
 /* poll(2) bits, as tcp_poll() of Linux would return them. */
 uint32_t tcp_poll(struct tcp_sock *tp) NETSTACK_LOCKED;
-/* SO_ERROR: a positive errno, cleared; 0: none. */
+/* SO_ERROR: a positive errno, cleared; 0: none. The reason of a failed connection, or what ICMP said about a live one. */
 int tcp_take_error(struct tcp_sock *tp) NETSTACK_LOCKED;
 int tcp_state(const struct tcp_sock *tp);
 int tcp_inq(struct tcp_sock *tp) NETSTACK_LOCKED;     /* SIOCINQ; -EINVAL on a listener, as the next three */

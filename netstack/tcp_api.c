@@ -4,10 +4,21 @@
 #include <errno.h>
 #include <poll.h>
 
-int tcp_take_error(struct tcp_sock *tp)
+int tcp_pending_error(struct tcp_sock *tp)
 {
     int err = tp->err;
     tp->err = 0;
+    return err;
+}
+
+/* SO_ERROR also tells what ICMP said that did not end the connection. */
+int tcp_take_error(struct tcp_sock *tp)
+{
+    int err = tcp_pending_error(tp);
+    if (!err) {
+        err = tp->soft_err;
+        tp->soft_err = 0;
+    }
     return err;
 }
 
@@ -17,13 +28,13 @@ static ssize_t send_check(struct tcp_sock *tp) NETSTACK_LOCKED
 {
     if (tp->state != TCPS_ESTABLISHED && tp->state != TCPS_CLOSE_WAIT) {
         if (tp->err)
-            return -tcp_take_error(tp);
+            return -tcp_pending_error(tp);
         if (tp->state == TCPS_SYN_SENT || tp->state == TCPS_SYN_RECV)
             return -EAGAIN;
         return -EPIPE;
     }
     if (tp->err)
-        return -tcp_take_error(tp);
+        return -tcp_pending_error(tp);
     return tp->shutdown & TCP_SEND_SHUTDOWN ? -EPIPE : 0;
 }
 
@@ -132,7 +143,7 @@ static ssize_t nothing_to_read(struct tcp_sock *tp) NETSTACK_LOCKED
     if (tp->fin_rcvd)
         return 0;
     if (tp->err)
-        return -tcp_take_error(tp);
+        return -tcp_pending_error(tp);
     if (tp->shutdown & TCP_RCV_SHUTDOWN)
         return 0;
     return tp->state == TCPS_CLOSE ? -ENOTCONN : -EAGAIN;

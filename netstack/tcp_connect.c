@@ -125,6 +125,7 @@ static int start(struct tcp_sock *tp, const struct in6_addr *addr, be16 port) NE
     tp->packets_out = 1;
     tp->snd_nxt = seg->end_seq;
     tp->high_seq = tp->snd_nxt;
+    tp->rto_first_at = tcp_now(tp); /* the attempt's time is limited from here on */
     tcp_arm(tp, TIMER_RTO, tp->rto_us * 1000);
     return 0;
 }
@@ -137,7 +138,7 @@ int tcp_connect(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, int
         tp->connecting = false;
         if (tp->state != TCPS_CLOSE)
             return 0;
-        int err = tcp_take_error(tp);
+        int err = tcp_pending_error(tp);
         tcp_disconnect(tp);
         return err ? -err : -ECONNABORTED;
     }
@@ -161,10 +162,12 @@ int tcp_connect(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, int
         if (!tp->ep.bound_if)
             return -EINVAL;
     }
-    int r = start(tp, &to, port);
-    if (r < 0)
-        return r;
     tp->connecting = true;
+    int r = start(tp, &to, port);
+    if (r < 0) {
+        tp->connecting = false;
+        return r;
+    }
     return -EINPROGRESS;
 }
 

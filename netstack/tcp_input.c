@@ -71,6 +71,13 @@ static bool reset_acceptable(const struct tcp_sock *tp, const struct tcp_rx *rx)
     return false;
 }
 
+/* The answer to our SYN-ACK of a simultaneous open: it is a SYN-ACK itself, and completes the handshake. */
+static bool is_crossing_synack(const struct tcp_sock *tp, const struct tcp_rx *rx)
+{
+    return tp->state == TCPS_SYN_RECV && tp->connecting && (rx->flags & TCP_ACK) && rx->seq + 1 == rx->end_seq &&
+           rx->seq + 1 == tp->rcv_nxt && rx->ack == tp->snd_nxt;
+}
+
 /* False: the segment goes no further. */
 static bool validate(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
 {
@@ -105,7 +112,7 @@ static bool validate(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
             tcp_send_challenge_ack(tp);
         return false;
     }
-    if (rx->flags & TCP_SYN) {
+    if ((rx->flags & TCP_SYN) && !is_crossing_synack(tp, rx)) {
     syn:
         MIB_INC(tp->st, TcpInErrs);
         MIB_INC(tp->st, TcpExtTCPSYNChallenge);

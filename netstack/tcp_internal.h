@@ -380,6 +380,9 @@ void tcp_report_error(struct tcp_sock *tp, int err);
 void tcp_fail(struct tcp_sock *tp, int err) NETSTACK_LOCKED;
 void tcp_abort_connection(struct tcp_sock *tp, int err) NETSTACK_LOCKED;
 
+/* tcp_api.c */
+int tcp_pending_error(struct tcp_sock *tp);
+
 /* tcp_connect.c */
 void tcp_make_flow(struct tcp_sock *tp) NETSTACK_LOCKED;
 

@@ -125,6 +125,16 @@ static int defer_retries(const struct tcp_sock *l)
     return n;
 }
 
+/* The next SYN-ACK is due twice as late as the last one. */
+static void arm_req(struct tcp_req *req) NETSTACK_LOCKED
+{
+    struct netstack *st = req->listener->st;
+    int64_t ns = (TCP_RTO_INIT_US * 1000) << (req->num_timeout < 10 ? req->num_timeout : 10);
+    if (ns > TCP_RTO_MAX_US * 1000)
+        ns = TCP_RTO_MAX_US * 1000;
+    net_timer_arm(st, &req->timer, netstack_time(st) + ns);
+}
+
 static void req_fire(struct net_timer *t) NETSTACK_LOCKED
 {
     struct tcp_req *req = container_of(t, struct tcp_req, timer);
@@ -146,10 +156,7 @@ static void req_fire(struct net_timer *t) NETSTACK_LOCKED
         send_synack(req, false);
     }
     req->num_timeout++;
-    int64_t ns = (TCP_RTO_INIT_US * 1000) << (req->num_timeout < 10 ? req->num_timeout : 10);
-    if (ns > TCP_RTO_MAX_US * 1000)
-        ns = TCP_RTO_MAX_US * 1000;
-    net_timer_arm(l->st, &req->timer, netstack_time(l->st) + ns);
+    arm_req(req);
 }
 
 /* ---- SYN ---- */
@@ -347,6 +354,7 @@ static bool req_input(struct tcp_sock *l, struct tcp_req *req, struct tcp_rx *rx
             MIB_INC(l->st, TcpRetransSegs);
             req->num_retrans++;
             send_synack(req, false);
+            arm_req(req);
         } else {
             MIB_INC(l->st, TcpExtTCPACKSkippedSynRecv);
         }

@@ -66,19 +66,17 @@ static void established_options(struct tcp_sock *tp, struct tcp_options *o) NETS
         add_sacks(tp, o);
 }
 
+/* Also when the peer's SYN has come already (simultaneous open): it, too, only uses what both offered. */
 static void syn_options(struct tcp_sock *tp, struct tcp_options *o) NETSTACK_LOCKED
 {
     const struct tcp_sysctl *sc = &tp->ts->sysctl;
-    bool answer = tp->state == TCPS_SYN_RECV; /* simultaneous open: only what the peer offered too */
-    *o = (struct tcp_options){.mss = tp->advmss};
-    if (answer ? tp->ts_ok : sc->timestamps) {
+    *o = (struct tcp_options){.mss = tp->advmss, .sack_ok = sc->sack, .has_wscale = sc->window_scaling};
+    o->wscale = tp->rcv_wscale;
+    if (sc->timestamps) {
         o->has_ts = true;
         o->tsval = tcp_ts_now(tp);
         o->tsecr = tp->ts_recent;
     }
-    o->sack_ok = answer ? tp->sack_ok : sc->sack;
-    o->has_wscale = answer ? tp->wscale_ok : sc->window_scaling;
-    o->wscale = tp->rcv_wscale;
 }
 
 size_t tcp_established_options_len(const struct tcp_sock *tp)
