@@ -97,7 +97,7 @@ static uint32_t gso_packets(struct tcp_sock *tp, uint32_t mss)
     uint64_t bytes = tcp_pacing_rate(tp) >> 10, most = tcp_size_goal(tp, mss);
     int64_t far = tp->min_rtt_us >> 9;
     if (far < 32)
-        bytes += TCP_GSO_MAX >> far;
+        bytes += (uint64_t)TCP_GSO_MAX >> far;
     uint32_t n = (bytes < most ? bytes : most) / mss;
     return n < 2 ? 2 : n;
 }
