@@ -24,12 +24,12 @@ struct do_opts {
 extern char **environ;
 
 static struct spec_mount do_mounts[] = {
-    {"/proc", "proc", "proc", "", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0, false, false, -1},
-    {"/dev", "tmpfs", "tmpfs", "mode=755,size=65536k", MS_NOSUID | MS_STRICTATIME, 0, false, false, -1},
-    {"/dev/pts", "devpts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", MS_NOSUID | MS_NOEXEC, 0, false, false, -1},
-    {"/dev/shm", "tmpfs", "shm", "mode=1777", MS_NOSUID | MS_NOEXEC | MS_NODEV, 0, false, false, -1},
-    {"/dev/mqueue", "mqueue", "mqueue", "", MS_NOSUID | MS_NOEXEC | MS_NODEV, 0, false, false, -1},
-    {"/sys", "sysfs", "sysfs", "", MS_NOSUID | MS_NOEXEC | MS_NODEV | MS_RDONLY, 0, false, false, -1},
+    {"/proc", "proc", "proc", "", MS_NOSUID | MS_NODEV | MS_NOEXEC, 0, .source_fd = -1},
+    {"/dev", "tmpfs", "tmpfs", "mode=755,size=65536k", MS_NOSUID | MS_STRICTATIME, 0, .source_fd = -1},
+    {"/dev/pts", "devpts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", MS_NOSUID | MS_NOEXEC, 0, .source_fd = -1},
+    {"/dev/shm", "tmpfs", "shm", "mode=1777", MS_NOSUID | MS_NOEXEC | MS_NODEV, 0, .source_fd = -1},
+    {"/dev/mqueue", "mqueue", "mqueue", "", MS_NOSUID | MS_NOEXEC | MS_NODEV, 0, .source_fd = -1},
+    {"/sys", "sysfs", "sysfs", "", MS_NOSUID | MS_NOEXEC | MS_NODEV | MS_RDONLY, 0, .source_fd = -1},
 };
 
 /* Our own environment, then --env's, where a later NAME=VALUE replaces an earlier one. */

@@ -267,6 +267,8 @@ static int cmd_exec(const struct cli *cli, void *opts, int argc, char **argv, st
 
     if (!o->process && argc < 2)
         return error_set(e, 0, "exec: no command given");
+    if (o->preserve_fds)
+        return error_set(e, ENOTSUP, "--preserve-fds %d", o->preserve_fds);
     r = open_running(cli, argv[0], o->ignore_paused, &d, e);
     if (r < 0)
         return r;
@@ -314,7 +316,7 @@ static const struct opt exec_opts[] = {
     O("pid-file", 0, OPT_STRING, pid_file, "FILE", "write the process id of its stand-in there"),
     O("console-socket", 0, OPT_STRING, console_socket, "PATH", "where to send the terminal's master"),
     O("ignore-paused", 0, OPT_FLAG, ignore_paused, NULL, "accepted for callers of runc"),
-    O("preserve-fds", 0, OPT_INT, preserve_fds, "N", "accepted for callers of runc; descriptors are not passed"),
+    O("preserve-fds", 0, OPT_INT, preserve_fds, "N", "0 is accepted for callers of runc; descriptors cannot be passed"),
     O("apparmor", 0, OPT_STRING, apparmor, "PROFILE", "accepted for callers of runc"),
     O("process-label", 0, OPT_STRING, process_label, "LABEL", "accepted for callers of runc"),
     O("cgroup", 0, OPT_STRING, cgroup, "PATH", "accepted for callers of runc"),

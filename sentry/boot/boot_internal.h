@@ -50,6 +50,9 @@ int must_check boot_spawn(struct sandbox *sb, const struct spec_process *spec, c
 /* Whether argv[0] of `spec` can be found and executed. */
 int must_check boot_check_exe(struct sandbox *sb, const struct spec_process *spec, struct error *e);
 
+/* copy_tree.c: the contents of one directory into another, empty one. `depth` is 0. */
+int must_check boot_copy_tree(struct sandbox *sb, const struct path *from, const struct path *to, int depth);
+
 /* start_hooks.c: runs the spec's hooks in the container, one after the other, whose init exists and is held. */
 int must_check boot_start_hooks(struct sandbox *sb, struct error *e);
 

@@ -131,8 +131,10 @@ static int mount_one(struct sandbox *sb, const struct spec_mount *m, struct erro
         r = directory ? -ENOTDIR : -EISDIR;
     if (r == 0)
         r = mount_attach(super, NULL, &at, m->source[0] ? m->source : m->type, m->flags & MOUNT_FLAGS);
-    if (r == 0 && (is_dev || m->propagation))
+    if (r == 0 && (is_dev || m->propagation || m->copy_up))
         r = vfs_lookup(&sb->caller, NULL, m->destination, LOOKUP_FOLLOW, 0, &top);
+    if (r == 0 && m->copy_up && directory)
+        r = boot_copy_tree(sb, &at, &top, 0);
     if (r == 0 && is_dev)
         r = devfs_populate(&sb->caller, &top);
     if (r == 0 && m->propagation)

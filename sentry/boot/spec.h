@@ -77,6 +77,7 @@ struct spec_mount {
     unsigned long flags;       /* MS_* */
     unsigned long propagation; /* MS_SHARED, MS_SLAVE...; 0: leave */
     bool bind, recursive;
+    bool copy_up;  /* a tmpfs begins with what it covers */
     int source_fd; /* bind: O_PATH descriptor of the host file or directory, owned by the spec's maker */
 };
 

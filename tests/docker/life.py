@@ -252,6 +252,13 @@ def test_capabilities(d):
     eq(caps("--cap-drop", "ALL", "--cap-add", "NET_ADMIN"), "0000000000001000")
 
 
+def test_options_of_run(d):
+    for options in (["--privileged"], ["--pid=host"], ["--ipc=host"], ["--uts=host"], ["--cap-add=ALL"], ["--device=/dev/null:/dev/other"], ["--shm-size=10m"],
+                    ["--cgroupns=private"], ["--cpuset-cpus=0"], ["--cpu-shares=100"], ["--group-add=5"], ["--stop-signal=INT"], ["--ulimit=core=0"], ["-t"],
+                    ["--security-opt=seccomp=unconfined"], ["--tmpfs=/a:size=1m,mode=700"], ["--mount=type=tmpfs,destination=/b"]):
+        eq((options, d.out("run", "--rm", *NONE, *options, "busybox", "echo", "ok").strip()), (options, "ok"))
+
+
 def test_twenty_containers_at_once(d):
     procs = [subprocess.Popen(d.argv("run", "-d", "--name", f"n{i}", *NONE, "busybox", "sh", "-c", f"echo {i}; exec sleep 1000"), stdout=subprocess.DEVNULL)
              for i in range(20)]
@@ -275,4 +282,4 @@ def test_live_restore(d):
     eq(d.out("exec", "c1", "echo", "alive"), "alive\n")
 
 
-LONG = [test_twenty_containers_at_once, test_live_restore, test_restart_policy_and_healthcheck]
+LONG = [test_options_of_run, test_twenty_containers_at_once, test_live_restore, test_restart_policy_and_healthcheck]

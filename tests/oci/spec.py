@@ -100,6 +100,25 @@ def test_namespaces(b):
     eq(b.args("true").run()[0], 0)
 
 
+def test_tmpcopyup_begins_with_what_is_covered(b):
+    os.makedirs(os.path.join(b.rootfs, "data/sub/deep"))
+    with open(os.path.join(b.rootfs, "data/file"), "w") as f:
+        f.write("contents\n")
+    os.chmod(os.path.join(b.rootfs, "data/file"), 0o640)
+    os.chown(os.path.join(b.rootfs, "data/sub"), 3, 4)
+    os.symlink("../file", os.path.join(b.rootfs, "data/sub/link"))
+    b.config["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "size=1m"]})
+    eq(b.sh("cat /data/sub/link; stat -c '%a' /data/file; stat -c '%u:%g' /data/sub; ls /data/sub; echo new > /data/new").run()[1], "contents\n640\n3:4\ndeep\nlink\n")
+    assert not os.path.exists(os.path.join(b.rootfs, "data/new"))
+    b.config["mounts"][-1]["type"] = "proc"
+    refuses(b, "tmpcopyup is for tmpfs", "run", "c1")
+
+
+def test_descriptors_cannot_be_passed(b):
+    refuses(b, "preserve-fds.*not supported", "run", "--preserve-fds", "1", "c1")
+    eq(b.args("true").cli("run", "--preserve-fds", "0", "c1")[0], 0)
+
+
 def test_what_is_not_supported_is_refused_by_name(b):
     b.config["linux"]["intelRdt"] = {"closID": "x"}
     refuses(b, "linux.intelRdt: Operation not supported", "run", "c1")

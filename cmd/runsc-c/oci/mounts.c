@@ -41,7 +41,6 @@ static const struct {
     {"strictatime", MS_STRICTATIME, 0},
     {"suid", 0, MS_NOSUID},
     {"sync", MS_SYNCHRONOUS, 0},
-    {"tmpcopyup", 0, 0},
 };
 
 static const struct {
@@ -59,6 +58,10 @@ static bool mount_option(struct spec_mount *m, const char *opt)
     if (strcmp(opt, "bind") == 0 || strcmp(opt, "rbind") == 0) {
         m->bind = true;
         m->recursive = opt[0] == 'r';
+        return true;
+    }
+    if (strcmp(opt, "tmpcopyup") == 0) {
+        m->copy_up = true;
         return true;
     }
     for (size_t i = 0; i < ARRAY_SIZE(mount_flags); i++)
@@ -121,6 +124,8 @@ static int parse_mount(struct bundle *b, struct json_object *o, struct spec_moun
         return r;
     if (strcmp(m->type, "bind") == 0)
         m->bind = true;
+    if (m->copy_up && (m->bind || strcmp(m->type, "tmpfs") != 0))
+        return error_set(e, 0, "mounts: %s: tmpcopyup is for tmpfs", m->destination);
     if (!m->bind) {
         if (!m->type[0])
             return error_set(e, 0, "mounts: %s has no type", m->destination);
