@@ -31,14 +31,17 @@ struct hostile {
     atomic_bool done, release;
 };
 
-static uint64_t random_state = 88172645463325252ULL;
+static atomic_ullong random_state = 88172645463325252ULL;
 
 static uint64_t next_random(void)
 {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
+    uint64_t x = atomic_load(&random_state);
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    atomic_store(&random_state, x);
+    return x;
 }
 
 /* The context is made before the thread, which the stub engine does not mind, so that it can be interrupted at once. Runs until
