@@ -145,6 +145,7 @@ int tcp_xmit_seg(struct tcp_sock *tp, struct tcp_seg *seg, bool retransmit)
         p->gso = addr_is_v4(&tp->ep.flow.dst) ? PKT_GSO_TCPV4 : PKT_GSO_TCPV6;
         p->gso_size = tcp_cached_mss(tp);
         p->gso_segs = seg->pcount;
+        seg->flags |= TCP_PSH; /* so that who merges them at the other end passes them on at once */
     }
     int64_t now = tcp_now(tp);
     if (tp->packets_out == 0) {
