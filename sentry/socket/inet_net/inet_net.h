@@ -41,6 +41,10 @@ int must_check net_dns_start(struct net *net, int fd);
 bool net_dns_is_server(struct net *net, const struct inet_end *dst);
 void net_dns_query(struct net *net, const struct inet_end *from, const void *data, size_t len);
 
+/* buf.c: buffers with room for the largest packet, with one reference. NULL: out of memory. */
+#define NET_BUF_SIZE (PKT_MAX_LEN + 128)
+struct pkt_buf *net_buf_alloc(void);
+
 /* show.c: connections, as lines of /proc/net/tcp[6] numbered from `n` on. */
 void net_show_tcp_outside(struct net *net, struct seq *s, bool v6, int n);
 

@@ -54,49 +54,12 @@ struct link {
     struct iovec tx_iov[TX_BATCH][TX_IOVS];
 };
 
-/* Long buffers come back from all threads, and cost too much to make for each frame. */
-#define SPARE_MAX 64
-static struct mutex spare_lock = MUTEX_INIT;
-static struct pkt_buf *spare[SPARE_MAX] GUARDED_BY(spare_lock);
-static int nr_spare GUARDED_BY(spare_lock);
-
-static void tail_release(struct pkt_buf *b)
-{
-    mutex_lock(&spare_lock);
-    if (nr_spare < SPARE_MAX) {
-        spare[nr_spare++] = b;
-        b = NULL;
-    }
-    mutex_unlock(&spare_lock);
-    free(b);
-}
-
-static struct pkt_buf *tail_alloc(void)
-{
-    struct pkt_buf *b = NULL;
-
-    mutex_lock(&spare_lock);
-    if (nr_spare > 0)
-        b = spare[--nr_spare];
-    mutex_unlock(&spare_lock);
-    if (b) {
-        ref_init(&b->ref);
-        return b;
-    }
-    b = malloc(sizeof(*b) + RX_TAIL);
-    if (b) {
-        *b = (struct pkt_buf){.size = RX_TAIL, .mem = (uint8_t *)(b + 1), .release = tail_release};
-        ref_init(&b->ref);
-    }
-    return b;
-}
-
 /* Makes a slot ready again. False: out of memory. */
 static bool refill(struct rx_slot *s)
 {
     if (!s->head && !(s->head = pkt_alloc(PKT_HEADROOM, RX_HEAD)))
         return false;
-    if (!s->tail && !(s->tail = tail_alloc()))
+    if (!s->tail && !(s->tail = net_buf_alloc()))
         return false;
     s->iov[0] = (struct iovec){&s->hdr, sizeof(s->hdr)};
     s->iov[1] = (struct iovec){s->head->data, RX_HEAD};

@@ -13,6 +13,8 @@
 
 /* Up to this many bytes are copied by way of memory of our own. */
 #define FEW 4096
+/* From here on a long buffer is better than the heap. */
+#define MANY 16384
 /* What is taken out of a user's memory, or given to it, with the lock dropped in between. */
 #define CHUNK (256 * 1024)
 
@@ -57,12 +59,34 @@ ssize_t net_copy_to(struct uio *uio, const struct pkt *p, size_t from, size_t le
     return done;
 }
 
-struct pkt *net_copy_from(struct uio *uio, size_t len, int *err)
+/* A copy in a long buffer. */
+static struct pkt *copy_many(struct uio *uio, size_t len, int *err)
 {
-    struct pkt *p = pkt_alloc(PKT_HEADROOM, len);
-    void *at;
+    struct pkt *p = pkt_alloc(PKT_HEADROOM, 0);
+    struct pkt_buf *b = p ? net_buf_alloc() : NULL;
 
     *err = -ENOBUFS;
+    if (b && uio_copy_from(uio, b->mem, len) != (ssize_t)len)
+        *err = -EFAULT;
+    else if (b && pkt_add_frag(p, b, 0, len))
+        *err = 0;
+    if (b)
+        pkt_buf_put(b);
+    if (*err == 0)
+        return p;
+    pkt_free(p);
+    return NULL;
+}
+
+struct pkt *net_copy_from(struct uio *uio, size_t len, int *err)
+{
+    struct pkt *p;
+    void *at;
+
+    if (len > MANY && len <= NET_BUF_SIZE)
+        return copy_many(uio, len, err);
+    *err = -ENOBUFS;
+    p = pkt_alloc(PKT_HEADROOM, len);
     if (!p)
         return NULL;
     at = pkt_put(p, len);
