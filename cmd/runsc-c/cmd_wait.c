@@ -45,7 +45,8 @@ const struct command command_wait = {.name = "wait",
                                      .run = cmd_wait};
 
 struct debug_opts {
-    const char *log, *level, *strace;
+    const char *log, *level, *strace, *pcap;
+    bool pcap_stop;
 };
 
 static int change_log(struct container *c, const struct debug_opts *o, struct error *e)
@@ -69,6 +70,12 @@ static int change_log(struct container *c, const struct debug_opts *o, struct er
         return error_set(e, 0, "--log-level: to which --log?");
     if (o->strace)
         debug.strace = strcmp(o->strace, "on") == 0;
+    if (o->pcap && (o->log || o->pcap_stop))
+        return error_set(e, 0, "--pcap goes with neither --log nor --pcap-stop");
+    if (o->pcap || o->pcap_stop)
+        debug.pcap = o->pcap ? 1 : 2;
+    if (o->pcap && (fd = open(o->pcap, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC, 0600)) < 0)
+        return error_set(e, errno, "--pcap %s", o->pcap);
     if (o->log && (fd = open(o->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) < 0)
         return error_set(e, errno, "--log %s", o->log);
     sock = client_connect(&c->d, e);
@@ -92,7 +99,7 @@ static int cmd_debug(const struct cli *cli, void *opts, int argc, char **argv, s
 
     if (r < 0)
         return r;
-    if (o->log || o->level || o->strace) {
+    if (o->log || o->level || o->strace || o->pcap || o->pcap_stop) {
         r = change_log(&c, o, e);
     } else if ((r = client_ask(&c.d, false, &reply, e)) == 0) {
         const RunscC__State *s = reply->state;
@@ -113,6 +120,8 @@ static const struct opt debug_opts[] = {
     O("log", log, "FILE", "have the sentry log to FILE from now on"),
     O("log-level", level, "LEVEL", "warn, info (default) or debug"),
     O("strace", strace, "on|off", "log every system call"),
+    O("pcap", pcap, "FILE", "write the frames of the first interface to FILE from now on"),
+    {"pcap-stop", 0, OPT_FLAG, offsetof(struct debug_opts, pcap_stop), NULL, "end that"},
     OPT_END,
 };
 #undef O
@@ -120,7 +129,7 @@ static const struct opt debug_opts[] = {
 const struct command command_debug = {
     .name = "debug",
     .args = "ID",
-    .help = "print what a sentry says of itself, or change what it logs",
+    .help = "print what a sentry says of itself, change what it logs, or capture frames",
     .opts = debug_opts,
     .opts_size = sizeof(struct debug_opts),
     .min_args = 1,

@@ -12,6 +12,7 @@
 #include "sentry/control/message.h"
 #include "sentry/host/loop.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/socket/net.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -294,8 +295,17 @@ static bool serve_update(struct conn *c, const RunscC__Request *q)
 static bool serve_debug(struct conn *c, const RunscC__Request *q)
 {
     struct kernel *k = sandbox_kernel(c->s->sb);
+    struct error e;
+    int r;
 
-    if (c->in.nr_fds == 1) {
+    if (q->debug->pcap == 1 && c->in.nr_fds == 1) {
+        r = net_pcap_start(k->net, c->in.fds[0]);
+        if (r < 0)
+            return reply_result(c, q->id, error_set(&e, -r, "capturing frames"), &e);
+        c->in.nr_fds = 0;
+    } else if (q->debug->pcap == 2) {
+        net_pcap_stop(k->net);
+    } else if (c->in.nr_fds == 1) {
         log_init(c->in.fds[0], q->debug->level < 0 ? LOG_LEVEL_INFO : (enum log_level)q->debug->level);
         c->in.nr_fds = 0;
     }

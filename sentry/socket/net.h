@@ -18,6 +18,7 @@ struct net_config;
 struct net_dns;
 struct net_rx;
 struct netstack;
+struct pcap;
 struct seq;
 
 #define UNIX_HASH 256
@@ -45,7 +46,9 @@ struct net {
     struct netstack *stack;
     atomic_bool has_links; /* there are other addresses to reach than our own */
     struct net_dns *dns;   /* NULL: Docker runs none for us */
-    struct net_rx *rx;     /* the thread that drives the stack */
+    struct pcap *pcap;     /* the stack's lock; NULL: none is running */
+    int pcap_fd;
+    struct net_rx *rx; /* the thread that drives the stack */
 
     /* AF_NETLINK */
     struct mutex netlink_lock;
@@ -58,6 +61,12 @@ int must_check net_create(struct kernel *k, struct net **out);
 void net_destroy(struct net *net);
 /* Before init starts: what the launcher has found (NULL: nothing), whose descriptors become ours. */
 int must_check net_start(struct net *net, const struct net_config *c);
+/*
+ * Writes the frames of the first interface that is not the loopback to `fd`, which is taken over on success, until stopped.
+ * -ENODEV: there is none; -EBUSY: they are being written already.
+ */
+int must_check net_pcap_start(struct net *net, int fd);
+void net_pcap_stop(struct net *net);
 /* At the sandbox's end: gives what has been sent some time to arrive. */
 void net_drain(struct net *net);
 

@@ -3,6 +3,7 @@
 
 #include "lib/log.h"
 #include "netstack/neigh.h"
+#include "netstack/pcap.h"
 #include "netstack/route.h"
 #include "netstack/tcp.h"
 #include "sentry/boot/net_config.h"
@@ -12,6 +13,7 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <unistd.h>
 
 /* What cannot be set is said and left out: a container with half a network is better than none. */
 static void complain(const char *what, const struct in6_addr *a, int err)
@@ -161,6 +163,42 @@ int net_start(struct net *net, const struct net_config *c)
     if (r == 0 && c)
         r = net_configure(net, c);
     return r;
+}
+
+static int start_pcap(struct net *net, int fd) NETSTACK_LOCKED
+{
+    struct nic *nic;
+
+    if (net->pcap)
+        return -EBUSY;
+    list_for_each_entry(nic, &net->stack->nics, node) {
+        if (nic != net->stack->lo)
+            return pcap_start(nic, fd, 0, &net->pcap);
+    }
+    return -ENODEV;
+}
+
+int net_pcap_start(struct net *net, int fd)
+{
+    int r;
+
+    netstack_lock(net->stack);
+    r = start_pcap(net, fd);
+    if (r == 0)
+        net->pcap_fd = fd;
+    netstack_unlock(net->stack);
+    return r;
+}
+
+void net_pcap_stop(struct net *net)
+{
+    netstack_lock(net->stack);
+    if (net->pcap) {
+        pcap_stop(net->pcap);
+        close(net->pcap_fd);
+        net->pcap = NULL;
+    }
+    netstack_unlock(net->stack);
 }
 
 /* What connections that nobody holds any more have still to deliver: bytes, and how many of them. */
