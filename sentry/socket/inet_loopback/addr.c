@@ -110,7 +110,9 @@ int inet_getname(struct socket *s, bool peer, struct sock_addr *out)
 
     mutex_lock(&s->lock);
     e = peer ? i->remote : i->local;
-    connected = i->state == TCP_S_ESTABLISHED || (i->state == TCP_S_NET && net_tcp_is_connected(i));
+    connected = i->state == TCP_S_ESTABLISHED || (i->state == TCP_S_NET && (i->accepted || net_tcp_is_connected(i)));
+    if (peer)
+        i->accepted = false;
     mutex_unlock(&s->lock);
     if (peer && (!connected || !e.port))
         return -ENOTCONN;

@@ -79,6 +79,7 @@ struct inet_sock {
     struct in_addr mc_addr; /* IP_MULTICAST_IF */
     uint16_t gso_size;      /* UDP_SEGMENT */
     bool gro;               /* UDP_GRO */
+    bool accepted;          /* by accept(2), which asks for its peer's name once, even if that has reset it meanwhile; s.lock */
     bool net_turn;          /* a listener's next connection is rather one from outside */
 };
 

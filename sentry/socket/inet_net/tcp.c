@@ -172,6 +172,7 @@ int net_tcp_accept(struct inet_sock *listener, struct inet_sock **out)
     conn->local = local;
     conn->remote = remote;
     conn->state = TCP_S_NET;
+    conn->accepted = true;
     *out = conn;
     return 0;
 }
