@@ -48,12 +48,6 @@ void arp_solicit(struct nic *nic, const struct in6_addr *addr, const uint8_t *ma
     send_arp(nic, ARPOP_REQUEST, mac ? mac : broadcast, addr_v4(&src), NULL, addr_v4(addr));
 }
 
-void arp_announce(struct nic *nic, const struct in6_addr *addr)
-{
-    if (!(nic->features & NIC_NO_ARP))
-        send_arp(nic, ARPOP_REQUEST, broadcast, addr_v4(addr), NULL, addr_v4(addr));
-}
-
 /* Do we answer for this address? Linux: for any of ours, on any link, unless arp_ignore says otherwise. */
 static bool answer_for(struct nic *nic, const struct in6_addr *target, const struct in6_addr *sender) NETSTACK_LOCKED
 {

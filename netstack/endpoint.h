@@ -124,7 +124,5 @@ struct endpoint *port_lookup_connected(struct port_table *t, const struct in6_ad
 void port_for_each_match(struct port_table *t, const struct in6_addr *laddr, be16 lport, const struct in6_addr *raddr,
                          be16 rport, const struct nic *nic, void (*fn)(struct endpoint *ep, void *arg),
                          void *arg) NETSTACK_LOCKED;
-/* All of them, for /proc/net and sock_diag. */
-int port_for_each(struct port_table *t, int (*fn)(struct endpoint *ep, void *arg), void *arg) NETSTACK_LOCKED;
 
 #endif

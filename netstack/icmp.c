@@ -287,6 +287,7 @@ void icmp_echo_reply(struct netstack *s, struct pkt *p)
     r = pkt_slice(p, sizeof(*h), p->len - sizeof(*h), PKT_HEADROOM);
     if (!r)
         return;
+    pkt_forget(r); /* an answer: the other direction of the connection */
     h = pkt_push(r, sizeof(*h));
     if (!h) {
         pkt_free(r);

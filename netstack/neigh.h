@@ -49,6 +49,5 @@ void neigh_flush_nic(struct nic *nic, bool permanent) NETSTACK_LOCKED;
 /* arp.c */
 void arp_input(struct nic *nic, struct pkt *p) NETSTACK_LOCKED;
 void arp_solicit(struct nic *nic, const struct in6_addr *addr, const uint8_t *mac) NETSTACK_LOCKED; /* mac NULL: broadcast */
-void arp_announce(struct nic *nic, const struct in6_addr *addr) NETSTACK_LOCKED;
 
 #endif

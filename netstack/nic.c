@@ -63,8 +63,6 @@ static void default_conf(struct netstack *s, struct nic *nic)
         .forwarding4 = s->sysctl.ip_forward,
         .forwarding6 = s->sysctl.ip6_forward,
         .rp_filter = s->sysctl.rp_filter,
-        .accept_redirects = 1,
-        .send_redirects = 1,
         .disable_ipv6 = s->sysctl.disable_ipv6,
         .accept_ra = 1,
         .autoconf = 1,

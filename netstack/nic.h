@@ -45,10 +45,10 @@ enum nic_feature {
 /* Settings of /proc/sys/net/ipv[46]/{conf,neigh}/NIC. */
 struct nic_conf {
     int forwarding4, forwarding6; /* copies of the stack's when the NIC is made, set with them */
-    int rp_filter, accept_local, proxy_arp, arp_ignore, arp_announce, send_redirects, accept_redirects, accept_source_route;
+    int rp_filter, accept_local, proxy_arp, arp_ignore, accept_source_route;
     int disable_ipv6, accept_ra, autoconf, dad_transmits, hop_limit, rtr_solicits, mtu6;
-    int64_t base_reachable, retrans;                           /* ns */
-    int ucast_solicit, mcast_solicit, app_solicit, unres_qlen; /* packets */
+    int64_t base_reachable, retrans;              /* ns */
+    int ucast_solicit, mcast_solicit, unres_qlen; /* packets */
 };
 
 /* An address of a NIC. `flags`: IFA_F_PERMANENT, _TENTATIVE, _DEPRECATED, _DADFAILED, _NODAD, _MANAGETEMPADDR, _SECONDARY... */

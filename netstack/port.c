@@ -437,19 +437,3 @@ void port_for_each_match(struct port_table *t, const struct in6_addr *laddr, be1
         fn(ep, arg);
     }
 }
-
-int port_for_each(struct port_table *t, int (*fn)(struct endpoint *ep, void *arg), void *arg)
-{
-    struct port_bucket *b;
-    struct endpoint *ep;
-
-    for (size_t i = 0; i < PORT_BUCKETS; i++)
-        list_for_each_entry(b, &t->bind[i], node) {
-            list_for_each_entry(ep, &b->eps, bind_node) {
-                int r = fn(ep, arg);
-                if (r)
-                    return r;
-            }
-        }
-    return 0;
-}

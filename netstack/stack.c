@@ -28,9 +28,7 @@ static const struct netstack_sysctl default_sysctl = {
     .mtu_expires = 600,
     .igmp_max_memberships = 20,
     .igmp_max_msf = 10,
-    .ip_early_demux = 1,
     .udp_rmem_default = 212992,
-    .udp_wmem_default = 212992,
 };
 
 /* What a stack is made of, in order. */

@@ -108,10 +108,9 @@ struct netstack_sysctl {
     int igmp_max_msf;         /* sources per membership, 10 */
     int bindv6only;
     int accept_local;
-    int ip_early_demux;
-    int udp_rmem_default, udp_wmem_default; /* 212992 */
-    int disable_ipv6;                       /* for NICs to come */
-    int rp_filter;                          /* ipv4/conf/all: 0 */
+    int udp_rmem_default; /* 212992 */
+    int disable_ipv6;     /* for NICs to come */
+    int rp_filter;        /* ipv4/conf/all: 0 */
 };
 
 struct netstack {

@@ -87,5 +87,7 @@ void net_show_netstat(struct net *net, struct seq *s);
 void net_show_raw(struct net *net, struct seq *s, bool v6);
 void net_show_packet(struct net *net, struct seq *s);
 void net_show_sockstat(struct net *net, struct seq *s);
+void net_show_tables(struct net *net, struct seq *s, bool v6); /* of iptables-legacy */
+void net_show_conntrack(struct net *net, struct seq *s);
 
 #endif

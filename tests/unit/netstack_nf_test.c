@@ -1,5 +1,6 @@
 /* iptables' tables, connection tracking and address translation, on a router between two stacks. */
 #include "netstack/nft.h"
+#include "netstack/raw.h"
 #include "tests/unit/netstack_routed.h"
 
 #include <linux/netfilter.h>
@@ -385,6 +386,45 @@ Test(nf, established_connections_pass_where_new_ones_do_not)
     udp_close(&a);
     udp_close(&b);
     routed_fini(&t);
+}
+
+static void ignore_ready(struct endpoint *ep, uint32_t events)
+{
+}
+
+static void ignore_error(struct endpoint *ep, int err)
+{
+}
+
+static int keep_line(const char *line, void *arg)
+{
+    snprintf(arg, 512, "%s", line);
+    return 0;
+}
+
+Test(nf, an_echo_and_its_answer_are_one_connection)
+{
+    struct world w;
+    struct raw_ep ping;
+    struct raw_send how = RAW_SEND_INIT;
+    uint8_t echo[16] = {8};
+    char line[512] = "";
+
+    world_init(&w, NULL);
+    how.dst = ip("127.0.0.1");
+    how.has_dst = true;
+    netstack_lock(w.s[0]);
+    cr_assert_eq(nf_enable(w.s[0]), 0);
+    raw_ep_init(&ping, w.s[0], &test_cb, NULL, AF_INET, IPPROTO_ICMP, true);
+    ping.ep.cb = &(struct endpoint_cb){.ready = ignore_ready, .error = ignore_error};
+    cr_assert_eq(raw_send(&ping, &how, pkt_from(echo, sizeof(echo))), 0);
+    netstack_unlock(w.s[0]);
+    netstack_lock(w.s[0]);
+    cr_assert_eq(nf_conntrack_for_each(w.s[0], keep_line, line), 0);
+    cr_assert(strstr(line, "type=8") && !strstr(line, "UNREPLIED") && strstr(line, "bytes=36 mark"), "%s", line);
+    raw_ep_fini(&ping);
+    netstack_unlock(w.s[0]);
+    world_fini(&w);
 }
 
 Test(nf, malformed_tables_are_refused)

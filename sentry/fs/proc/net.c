@@ -18,6 +18,9 @@ NET_SHOW(show_arp, net_show_arp(n->k->net, s))
 NET_SHOW(show_if_inet6, net_show_if_inet6(n->k->net, s))
 NET_SHOW(show_igmp, net_show_igmp(n->k->net, s, false))
 NET_SHOW(show_igmp6, net_show_igmp(n->k->net, s, true))
+NET_SHOW(show_tables, net_show_tables(n->k->net, s, false))
+NET_SHOW(show_tables6, net_show_tables(n->k->net, s, true))
+NET_SHOW(show_conntrack, net_show_conntrack(n->k->net, s))
 NET_SHOW(show_ipv6_route, net_show_ipv6_route(n->k->net, s))
 NET_SHOW(show_netstat, net_show_netstat(n->k->net, s))
 NET_SHOW(show_packet, net_show_packet(n->k->net, s))
@@ -41,8 +44,11 @@ const struct pseudo_desc proc_net_rows[] = {
     PSEUDO_FILE("if_inet6", 0444, show_if_inet6),
     PSEUDO_FILE("igmp", 0444, show_igmp),
     PSEUDO_FILE("igmp6", 0444, show_igmp6),
+    PSEUDO_FILE("ip_tables_names", 0440, show_tables),
+    PSEUDO_FILE("ip6_tables_names", 0440, show_tables6),
     PSEUDO_FILE("netlink", 0444, show_netlink),
     PSEUDO_FILE("netstat", 0444, show_netstat),
+    PSEUDO_FILE("nf_conntrack", 0440, show_conntrack),
     PSEUDO_FILE("packet", 0444, show_packet),
     PSEUDO_TEXT("protocols",
                 "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi "

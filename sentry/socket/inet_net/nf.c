@@ -1,6 +1,7 @@
 #include "sentry/socket/inet_net/nf.h"
 
 #include "netstack/netfilter.h"
+#include "sentry/fs/pseudofs.h"
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet_net/inet_net.h"
 
@@ -205,4 +206,27 @@ void net_nf_receive(struct netlink_sock *n, struct task *t, const void *data, si
     if (g.failed)
         sock_set_error(&n->s, ENOBUFS);
     free(g.buf);
+}
+
+void net_show_tables(struct net *net, struct seq *s, bool v6)
+{
+    const char *name;
+
+    netstack_lock(net->stack);
+    for (unsigned int i = 0; (name = nf_ipt_table_name(net->stack, v6 ? AF_INET6 : AF_INET, i)); i++)
+        seq_printf(s, "%s\n", name);
+    netstack_unlock(net->stack);
+}
+
+static int show_connection(const char *line, void *arg)
+{
+    seq_puts(arg, line);
+    return 0;
+}
+
+void net_show_conntrack(struct net *net, struct seq *s)
+{
+    netstack_lock(net->stack);
+    (void)nf_conntrack_for_each(net->stack, show_connection, s);
+    netstack_unlock(net->stack);
 }
