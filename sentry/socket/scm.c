@@ -88,6 +88,8 @@ static int parse_credentials(struct scm *scm, struct task *t, const char *data, 
 static int parse_socket_level(struct scm *scm, struct task *t, int family, const struct cmsghdr *h, const char *data,
                               size_t len)
 {
+    if ((h->cmsg_type == SCM_RIGHTS || h->cmsg_type == SCM_CREDENTIALS) && (family == AF_INET || family == AF_INET6))
+        return 0; /* Linux passes over them */
     switch (h->cmsg_type) {
     case SCM_RIGHTS:
         return family == AF_UNIX ? parse_rights(scm, t, data, len) : -EINVAL;

@@ -499,4 +499,25 @@ TEST(closing_the_listener_resets_waiting_clients)
     close(fd);
 }
 
+TEST(descriptors_in_control_messages_are_passed_over)
+{
+    char control[CMSG_SPACE(sizeof(int))] = "", c = 'x';
+    struct iovec iov = {&c, 1};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_LEN(sizeof(int))};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    int u = socket(AF_INET, SOCK_DGRAM, 0);
+
+    CHECK_OK(bind(u, (struct sockaddr *)&a, len));
+    CHECK_OK(getsockname(u, (struct sockaddr *)&a, &len));
+    CHECK_OK(connect(u, (struct sockaddr *)&a, len));
+    *h = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    CHECK_EQ(sendmsg(u, &m, 0), 1);
+    m.msg_controllen = sizeof(control);
+    CHECK_EQ(recvmsg(u, &m, 0), 1);
+    CHECK_EQ(m.msg_controllen, 0);
+    close(u);
+}
+
 TEST_MAIN()
