@@ -143,16 +143,16 @@ int net_tcp_accept(struct inet_sock *listener, struct inet_sock **out)
     struct inet_end local = {.port = 0}, remote = {.port = 0};
     struct inet_sock *conn;
     struct tcp_sock *child;
-    be16 lport = 0, rport = 0;
     int r;
 
     netstack_lock(stack_of(listener));
     r = tcp_accept(listener->tp, &child);
     if (r == 0) {
-        tcp_local(child, &local.addr, &lport);
-        /* One that has been reset meanwhile has no peer any more; it is accepted all the same, and reading it says so. */
-        if (tcp_peer(child, &remote.addr, &rport) < 0)
-            rport = 0;
+        /* One that its peer has reset meanwhile is accepted all the same, and reading it says so. */
+        const struct endpoint *ep = tcp_ep(child);
+
+        local = (struct inet_end){.addr = ep->laddr, .port = listener->local.port};
+        remote = (struct inet_end){.addr = ep->raddr, .port = ntohs(ep->rport)};
     }
     netstack_unlock(stack_of(listener));
     if (r < 0)
@@ -166,8 +166,6 @@ int net_tcp_accept(struct inet_sock *listener, struct inet_sock **out)
     netstack_unlock(stack_of(listener));
     if (!conn)
         return -ENOMEM;
-    local.port = ntohs(lport);
-    remote.port = ntohs(rport);
     conn->tp = child;
     conn->local = local;
     conn->remote = remote;
