@@ -82,6 +82,79 @@ TEST(unknown_requests_are_answered)
     close(fd);
 }
 
+/* Asks and receives the whole answer, which is short. */
+static ssize_t ask(const void *req, size_t n, void *buf, size_t size)
+{
+    int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+    ssize_t r;
+
+    CHECK_OK(fd);
+    CHECK_EQ(send(fd, req, n, 0), n);
+    r = recv(fd, buf, size, 0);
+    CHECK(r > 0);
+    close(fd);
+    return r;
+}
+
+TEST(a_new_namespace_has_three_rules)
+{
+    struct {
+        struct nlmsghdr h;
+        struct rtmsg m;
+    } req = {
+        .h = {.nlmsg_len = sizeof(req), .nlmsg_type = RTM_GETRULE, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP, .nlmsg_seq = 3},
+        .m = {.rtm_family = AF_INET}};
+    static char buf[65536];
+    ssize_t n = ask(&req, sizeof(req), buf, sizeof(buf));
+    bool table[256] = {false};
+
+    for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+        if (h->nlmsg_type == RTM_NEWRULE)
+            table[((struct rtmsg *)NLMSG_DATA(h))->rtm_table] = true;
+    }
+    CHECK(table[RT_TABLE_LOCAL] && table[RT_TABLE_MAIN] && table[RT_TABLE_DEFAULT]);
+}
+
+TEST(the_route_to_a_loopback_address_is_local)
+{
+    struct {
+        struct nlmsghdr h;
+        struct rtmsg m;
+        struct rtattr a;
+        uint32_t dst;
+    } req = {.h = {.nlmsg_len = sizeof(req), .nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 4},
+             .m = {.rtm_family = AF_INET, .rtm_dst_len = 32},
+             .a = {.rta_len = sizeof(struct rtattr) + 4, .rta_type = RTA_DST},
+             .dst = htonl(0x7f010203)};
+    static char buf[65536];
+    struct nlmsghdr *h = (void *)buf;
+
+    ask(&req, sizeof(req), buf, sizeof(buf));
+    CHECK_EQ(h->nlmsg_type, RTM_NEWROUTE);
+    CHECK_EQ(((struct rtmsg *)NLMSG_DATA(h))->rtm_type, RTN_LOCAL);
+}
+
+TEST(raw_sockets_reach_the_loopback)
+{
+    struct sockaddr_in lo = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    /* An echo request with its checksum. */
+    uint8_t echo[8] = {8, 0, 0xb2, 0xfe, 0x12, 0x34, 0x32, 0xcd}, buf[128];
+    int fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+    ssize_t n;
+
+    if (fd < 0) {
+        CHECK_ERR(fd, EPERM);
+        return;
+    }
+    CHECK_EQ(sendto(fd, echo, sizeof(echo), 0, (void *)&lo, sizeof(lo)), sizeof(echo));
+    /* The request is heard, too. */
+    do
+        n = recv(fd, buf, sizeof(buf), 0);
+    while (n >= 28 && (buf[20] != 0 || memcmp(buf + 24, echo + 4, 4) != 0));
+    CHECK_EQ(n, 28);
+    close(fd);
+}
+
 TEST(interface_ioctls)
 {
     struct ifreq r = {.ifr_name = "lo"};
