@@ -211,26 +211,22 @@ static int expand_slice(const char *slice, char *out, size_t size, struct error 
 int cgroup_systemd_plan(const char *path, const char *id, struct cgroup *cg, char *out, size_t size, struct error *e)
 {
     char buf[512], expanded[400];
-    char *slice = buf, *prefix, *name;
+    const char *slice = buf;
+    char *prefix, *name;
     int r;
 
-    if (path && path[0]) {
+    if (path && path[0])
         snprintf(buf, sizeof(buf), "%s", path);
-        prefix = strchr(buf, ':');
-        name = prefix ? strchr(prefix + 1, ':') : NULL;
-        if (!name || strchr(name + 1, ':') || strchr(buf, '/'))
-            return error_set(e, 0, "linux.cgroupsPath: \"%s\" is not slice:prefix:name, as --systemd-cgroup has it", path);
-        *prefix++ = '\0';
-        *name++ = '\0';
-    } else {
-        buf[0] = '\0';
-        prefix = strdup("runsc-c");
-        name = strdup(id);
-        if (!prefix || !name)
-            return error_set(e, ENOMEM, "cgroup");
-    }
+    else
+        snprintf(buf, sizeof(buf), ":runsc-c:%s", id);
+    prefix = strchr(buf, ':');
+    name = prefix ? strchr(prefix + 1, ':') : NULL;
+    if (!name || strchr(name + 1, ':') || strchr(buf, '/'))
+        return error_set(e, 0, "linux.cgroupsPath: \"%s\" is not slice:prefix:name, as --systemd-cgroup has it", buf);
+    *prefix++ = '\0';
+    *name++ = '\0';
     if (!slice[0])
-        slice = strdup(cg->user ? "user.slice" : "system.slice");
+        slice = cg->user ? "user.slice" : "system.slice";
     if ((r = expand_slice(slice, expanded, sizeof(expanded), e)) < 0)
         return r;
     cg->slice = strdup(slice);
