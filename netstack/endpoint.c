@@ -69,7 +69,7 @@ void endpoint_flow(struct endpoint *ep, const struct in6_addr *dst, struct ip_fl
     }
     /* An address of the other family, or of none, is no source; nor is a group or a broadcast address that one is bound to. */
     if (addr_is_any(&f->src) || addr_is_v4(&f->src) != v4 || addr_is_multicast(&f->src) ||
-        (v4 && route_addr_type(ep->stack, &f->src, NULL) == RTN_BROADCAST))
+        (v4 && !ep->connected && route_addr_type(ep->stack, &f->src, NULL) == RTN_BROADCAST))
         f->src = addr_any(v4 ? AF_INET : AF_INET6);
     if (group) {
         uint8_t ttl = v4 ? ep->mc_ttl : ep->mc_hops;

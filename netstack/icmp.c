@@ -72,11 +72,11 @@ static bool allow_peer(struct netstack *s, const struct in6_addr *peer, int64_t 
     return true;
 }
 
-static bool limited(struct netstack *s, const struct in6_addr *peer, bool v4)
+static bool limited(struct netstack *s, const struct in6_addr *peer, bool v4) NETSTACK_LOCKED
 {
     int64_t now = netstack_now(s);
 
-    if (addr_is_loopback(peer))
+    if (route_addr_type(s, peer, NULL) == RTN_LOCAL) /* ourselves */
         return false;
     if (!allow_peer(s, peer, now)) {
         if (v4)

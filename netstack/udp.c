@@ -256,11 +256,13 @@ int udp_send(struct udp_ep *u, const struct udp_send *how, struct pkt *p)
     if (r)
         goto fail;
     if (cached) {
+        /* Options may have changed since it was connected; the way is kept while none of them bears on it. */
+        endpoint_flow(ep, &dst, &own);
+        own.dport = dport;
         f = &ep->flow;
-        if (!route_valid(s, &f->rt)) {
-            endpoint_flow(ep, &dst, f);
-            f->dport = dport;
-        }
+        if (own.mark == f->mark && own.oif == f->oif && own.tos == f->tos && own.dontroute == f->dontroute)
+            own.rt = f->rt;
+        *f = own;
     } else {
         endpoint_flow(ep, &dst, f);
         apply(u, how, f);

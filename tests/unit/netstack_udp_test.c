@@ -551,6 +551,14 @@ Test(udp, connecting_chooses_addresses_and_hears_only_the_peer)
     world_run(&w, NET_SEC);
     cr_assert(udp_got(&a, "peer", 4));
     cr_assert_null(udp_take(&a));
+    /* Options that are set later count. */
+    a.u.ep.ttl = 7;
+    cr_assert_eq(udp_sendto(&a, NULL, 0, "x", 1), 0);
+    world_run(&w, NET_SEC);
+    struct pkt *p = udp_take(&b);
+    cr_assert_not_null(p);
+    cr_assert_eq(p->ip.ttl, 7);
+    pkt_free(p);
     netstack_lock(w.s[0]);
     cr_assert_eq(udp_disconnect(&a.u), 0);
     netstack_unlock(w.s[0]);
