@@ -67,6 +67,8 @@ int must_check net_start(struct net *net, const struct net_config *c);
  */
 int must_check net_pcap_start(struct net *net, int fd);
 void net_pcap_stop(struct net *net);
+/* Settings in this struct or in the netstack's have been written: both know them afterwards. */
+void net_settings_changed(struct net *net);
 /* At the sandbox's end: gives what has been sent some time to arrive. */
 void net_drain(struct net *net);
 

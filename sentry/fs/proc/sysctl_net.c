@@ -1,6 +1,7 @@
 /* /proc/sys/net, as far as programs read it. */
 #include "sentry/fs/proc/sysctl.h"
 
+#include "netstack/stack.h"
 #include "sentry/socket/net.h"
 
 #include <errno.h>
@@ -42,8 +43,56 @@ static ssize_t setting_write(const struct pseudo_node *n, const struct vfs_calle
             return -EINVAL;
     for (int i = 0; i < nr; i++)
         atomic_store(setting(n, i), (int)values[i]);
+    net_settings_changed(n->k->net);
     return len;
 }
+
+/* Settings of the netstack: up to two numbers in its struct netstack_sysctl, under its lock. */
+static int stack_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    const struct net_setting *set = n->desc->arg;
+    struct netstack *stack = n->k->net->stack;
+    int values[2];
+
+    netstack_lock(stack);
+    for (int i = 0; i < set->nr; i++)
+        values[i] = *(int *)((char *)&stack->sysctl + set->at[i]);
+    netstack_unlock(stack);
+    for (int i = 0; i < set->nr; i++)
+        seq_printf(s, "%s%d", i ? "\t" : "", values[i]);
+    seq_putc(s, '\n');
+    return 0;
+}
+
+static ssize_t stack_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
+{
+    const struct net_setting *set = n->desc->arg;
+    struct netstack *stack = n->k->net->stack;
+    int64_t values[2];
+    int nr = sysctl_parse(buf, values, set->nr);
+
+    if (nr != set->nr)
+        return -EINVAL;
+    for (int i = 0; i < nr; i++)
+        if (values[i] < set->min || values[i] > set->max)
+            return -EINVAL;
+    netstack_lock(stack);
+    for (int i = 0; i < nr; i++)
+        *(int *)((char *)&stack->sysctl + set->at[i]) = (int)values[i];
+    netstack_unlock(stack);
+    net_settings_changed(n->k->net);
+    return len;
+}
+
+#define STACK_AT(field) offsetof(struct netstack_sysctl, field)
+#define STACK_SETTING(name_, min_, max_, nr_, ...)                                                                      \
+    {                                                                                                                   \
+        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = stack_show, .write = stack_write, \
+        .arg = &(const struct net_setting)                                                                              \
+        {                                                                                                               \
+            .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                            \
+        }                                                                                                               \
+    }
 
 #define NET_SETTING(name_, min_, max_, nr_, ...)                                                                            \
     {                                                                                                                       \
@@ -83,15 +132,15 @@ static const struct pseudo_desc ipv4_conf_rows[] = {
 
 static const struct pseudo_desc ipv4_rows[] = {
     PSEUDO_DIR("conf", 0555, ipv4_conf_rows),
-    SYSCTL_BOOL("icmp_echo_ignore_all", 0),
-    SYSCTL_BOOL("icmp_echo_ignore_broadcasts", 1),
-    SYSCTL_INT("ip_default_ttl", 64, 1, 255),
-    SYSCTL_BOOL("ip_forward", 0),
+    STACK_SETTING("icmp_echo_ignore_all", 0, 1, 1, STACK_AT(icmp_echo_ignore_all)),
+    STACK_SETTING("icmp_echo_ignore_broadcasts", 0, 1, 1, STACK_AT(icmp_echo_ignore_broadcasts)),
+    STACK_SETTING("ip_default_ttl", 1, 255, 1, STACK_AT(ip_default_ttl)),
+    STACK_SETTING("ip_forward", 0, 1, 1, STACK_AT(ip_forward)),
     NET_SETTING("ip_local_port_range", 1, 65535, 2, offsetof(struct net, port_min), offsetof(struct net, port_max)),
     SYSCTL_TEXT("ip_local_reserved_ports", "\n"),
     SYSCTL_BOOL("ip_nonlocal_bind", 0),
     NET_SETTING("ip_unprivileged_port_start", 0, 65535, 1, offsetof(struct net, unprivileged_port)),
-    SYSCTL_NUMBERS("ping_group_range", 0, INT32_MAX, 2, 1, 0),
+    STACK_SETTING("ping_group_range", 0, INT32_MAX, 2, STACK_AT(ping_group_min), STACK_AT(ping_group_max)),
     SYSCTL_TEXT("tcp_allowed_congestion_control", "reno cubic\n"),
     SYSCTL_TEXT("tcp_available_congestion_control", "reno cubic\n"),
     SYSCTL_TEXT("tcp_congestion_control", "cubic\n"),

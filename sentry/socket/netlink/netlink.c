@@ -228,10 +228,37 @@ int netlink_queue(struct netlink_sock *n, const void *data, size_t len)
     return 0;
 }
 
+/* As much of a long answer as programs that read by pages have room for: whole messages, in one read. */
+#define REPLY_PIECE 3840
+
+static size_t piece_len(const char *buf, size_t len)
+{
+    size_t n = 0;
+
+    while (len - n >= NLMSG_HDRLEN) {
+        struct nlmsghdr h;
+        size_t step;
+
+        memcpy(&h, buf + n, sizeof(h));
+        step = NLMSG_ALIGN(h.nlmsg_len);
+        if (h.nlmsg_len < NLMSG_HDRLEN || step > len - n)
+            return len;
+        if (n && n + step > REPLY_PIECE)
+            return n;
+        n += step;
+    }
+    return n ? n : len;
+}
+
 static void queue_reply(struct netlink_sock *n, struct nl_reply *r)
 {
-    if (!r->failed && r->len > 0 && netlink_queue(n, r->buf, r->len))
-        sock_set_error(&n->s, ENOBUFS);
+    for (size_t at = 0, len; !r->failed && at < r->len; at += len) {
+        len = piece_len(r->buf + at, r->len - at);
+        if (netlink_queue(n, r->buf + at, len)) {
+            sock_set_error(&n->s, ENOBUFS);
+            break;
+        }
+    }
     free(r->buf);
 }
 
