@@ -151,8 +151,7 @@ static unsigned int clean_queue(struct tcp_sock *tp, uint32_t prior_una, struct 
         flag |= ACK_SET_TIMER;
         if (!tp->sack_ok)
             tcp_reno_acked(tp, acked);
-        else if (seq_before(st->reord_una, tp->snd_nxt) && tp->sacked_out && seq_before(st->reord_una, tp->highest_sack) &&
-                 seq_before(st->reord_una, prior_una + 1) == false)
+        else if (seq_before(st->reord_una, st->prior_fack)) /* a hole was filled by the original: it was only late */
             tcp_check_reordering(tp, st->reord_una, false);
         if (tp->cong->rtt_sample && ca_us >= 0)
             tp->cong->rtt_sample(tp, ca_us);
@@ -211,7 +210,7 @@ enum tcp_ack_result tcp_ack(struct tcp_sock *tp, struct tcp_rx *rx, unsigned int
     uint32_t prior_una = tp->snd_una, prior_packets = tp->packets_out, ack = rx->ack;
     uint32_t prior_delivered = tp->delivered, prior_lost = tp->lost_total;
     uint32_t prior_state = tp->ca_state;
-    struct tcp_sack_state st = {0};
+    struct tcp_sack_state st = {.prior_fack = tp->sacked_out ? tp->highest_sack : prior_una};
     enum tcp_rexmit rexmit = TCP_REXMIT_NONE;
     if (seq_before(ack, prior_una)) {
         /* So old that it is a blind attacker's guess (RFC 5961, 5.2). */

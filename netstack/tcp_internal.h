@@ -328,7 +328,8 @@ enum tcp_ack_flag {
 /* One acknowledgement's findings on the way. */
 struct tcp_sack_state {
     unsigned int flag;
-    uint32_t reord, reord_una, highest_sacked;
+    uint32_t prior_fack;       /* end of what was sacked or acknowledged before it */
+    uint32_t reord, reord_una; /* the lowest that was sacked, acknowledged, out of turn */
     int64_t first_sackt, last_sackt;
     uint32_t acked;
     int64_t rate_prior_at, rate_sent_at, rate_send_ns;

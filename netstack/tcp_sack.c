@@ -69,7 +69,7 @@ static void mark_sacked(struct tcp_sock *tp, struct tcp_seg *seg, struct tcp_sac
         tp->retrans_out -= seg->pcount;
     } else if (!(seg->sacked & SEG_EVER_RETRANS)) {
         /* Sent once, and sacked behind something that was sacked earlier: reordering. */
-        if (seq_before(seg->seq, st->highest_sacked) && seq_before(seg->seq, st->reord))
+        if (seq_before(seg->seq, st->prior_fack) && seq_before(seg->seq, st->reord))
             st->reord = seg->seq;
         if (!seq_after(seg->end_seq, tp->high_seq))
             st->flag |= ACK_ORIG_SACKED;
@@ -156,7 +156,6 @@ void tcp_sack_receive(struct tcp_sock *tp, const struct tcp_rx *rx, uint32_t pri
     struct tcp_sack_block b[TCP_SACK_BLOCKS];
     int n = 0;
     st->reord = tp->snd_nxt;
-    st->highest_sacked = tp->sacked_out ? tp->highest_sack : tp->snd_una;
     bool dsack = check_dsack(tp, rx, prior_una, st);
     /* Too old to say anything about now. */
     if (seq_before(rx->ack, prior_una - tp->max_window))
