@@ -83,11 +83,12 @@ unsigned int task_cpu(struct task *t)
 
     task_get_affinity(t, mask);
     if (mask[cpu / 64] >> (cpu % 64) & 1)
-        return t->last_cpu = cpu;
-    if (!(mask[t->last_cpu / 64] >> (t->last_cpu % 64) & 1)) {
+        goto out;
+    cpu = atomic_load_explicit(&t->last_cpu, memory_order_relaxed);
+    if (!(mask[cpu / 64] >> (cpu % 64) & 1))
         for (cpu = 0; !(mask[cpu / 64] >> (cpu % 64) & 1); cpu++)
             ;
-        t->last_cpu = cpu;
-    }
-    return t->last_cpu;
+out:
+    atomic_store_explicit(&t->last_cpu, cpu, memory_order_relaxed);
+    return cpu;
 }

@@ -85,7 +85,7 @@ struct task {
     ksigset saved_mask;             /* sigsuspend, ppoll...: restored after delivery */
     bool restore_mask;
     void *fp_inherit; /* FP state to start with (clone), freed by the new thread */
-    unsigned int last_cpu;
+    atomic_uint last_cpu;
     bool exit_requested; /* exit_code is set: the run loop ends the thread */
     struct {
         uint64_t addr; /* of the last fault, for the signal frame: cr2, trap number, error code */

@@ -47,8 +47,13 @@ void usage_note_mm(struct task *t)
     struct tgroup *tg = t->tg;
     struct rusage ru = {0};
 
-    if (tg->nr_live > 0 && !tg->group_exec && t->exiting)
-        return; /* others still use it */
+    bool others;
+
+    mutex_lock(&tg->siglock);
+    others = tg->nr_live > 0 && !tg->group_exec && t->exiting;
+    mutex_unlock(&tg->siglock);
+    if (others) /* they still use it */
+        return;
     set_mm_figures(&ru, t->mm);
     mutex_lock(&tg->siglock);
     if (tg->dead_threads.ru_maxrss < ru.ru_maxrss)
