@@ -40,10 +40,11 @@ struct bench {
     struct bench_row row[BENCH_MAX_ROWS];
     int nr_rows;
     int rounds;
-    char dir[64];          /* our temporary directory: bundles, states of other runtimes */
-    const char *workloads; /* the static program */
-    const char *programs;  /* programs.sh */
-    const char *rootfs;    /* for the program rows */
+    char dir[64];            /* our temporary directory: bundles, states of other runtimes */
+    const char *workloads;   /* the static program */
+    const char *const *rows; /* names of the workloads to run, NULL-terminated; none: all */
+    const char *programs;    /* programs.sh */
+    const char *rootfs;      /* for the program rows */
 };
 
 /* contender.c */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 struct bench_opts {
-    struct opt_list runsc, platforms;
+    struct opt_list runsc, platforms, rows;
     const char *suite, *svg, *workloads, *programs, *rootfs;
     int rounds;
     bool json, native, free_only, pinned_only;
@@ -23,6 +23,7 @@ static const struct opt bench_options[] = {
     O("runsc", OPT_LIST, runsc, "PATH", "compare with this runsc (systrap where it has it, else ptrace); repeatable"),
     O("with", OPT_LIST, platforms, "PLATFORM", "only these platforms of ours; repeatable (default: all that work here)"),
     O("native", OPT_FLAG, native, NULL, "compare with the workloads outside of any container (not the program rows)"),
+    O("row", OPT_LIST, rows, "NAME", "only this micro-benchmark; repeatable"),
     O("suite", OPT_STRING, suite, "NAME", "micro (default), programs, or all"),
     O("rounds", OPT_INT, rounds, "N", "how often everything runs (default 5)"),
     O("json", OPT_FLAG, json, NULL, "print JSON instead of a table"),
@@ -76,9 +77,12 @@ static int bench_run(const struct cli *cli, void *options, int argc, char **argv
     const char *suite = o->suite ? o->suite : "micro";
     bool micro = strcmp(suite, "programs") != 0, programs = strcmp(suite, "micro") != 0;
     char self[PATH_MAX] = "", workloads[PATH_MAX], script[PATH_MAX];
+    const char *micro_argv[BENCH_MAX_ROWS + 2] = {"/bench/workloads"};
     struct bench *b;
     int r;
 
+    for (size_t i = 0; i < o->rows.n && i < BENCH_MAX_ROWS; i++)
+        micro_argv[i + 1] = o->rows.v[i];
     if (strcmp(suite, "micro") != 0 && strcmp(suite, "programs") != 0 && strcmp(suite, "all") != 0)
         return error_set(e, 0, "bench: --suite: \"%s\" is none of micro, programs, all", suite);
     if (programs && !o->rootfs)
@@ -94,6 +98,7 @@ static int bench_run(const struct cli *cli, void *options, int argc, char **argv
     b->workloads = workloads;
     b->programs = script;
     b->rootfs = o->rootfs;
+    b->rows = micro_argv + 1;
     r = find_file(o->workloads, self, "workloads", workloads, e);
     if (r == 0)
         r = find_file(o->programs, self, "programs.sh", script, e);
@@ -106,7 +111,7 @@ static int bench_run(const struct cli *cli, void *options, int argc, char **argv
     r = bench_find_contenders(b, self, o->platforms.v, o->platforms.n, o->runsc.v, o->runsc.n, o->native, !o->pinned_only,
                               !o->free_only, e);
     if (r == 0)
-        r = bench_make_bundle(b, "micro", NULL, (const char *[]){"/bench/workloads", NULL}, e);
+        r = bench_make_bundle(b, "micro", NULL, micro_argv, e);
     if (r == 0)
         r = bench_make_bundle(b, "true", NULL, (const char *[]){"/bench/workloads", "true", NULL}, e);
     if (r == 0 && programs)

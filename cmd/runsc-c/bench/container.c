@@ -159,7 +159,7 @@ void bench_add_sample(struct bench *b, int contender, const char *name, double v
 static void exec_runtime(const struct bench *b, const struct bench_contender *c, const char *bundle_dir, bool only_true,
                          int out)
 {
-    const char *argv[24];
+    const char *argv[BENCH_MAX_ROWS + 8];
     char id[64];
     int n = 0;
 
@@ -168,7 +168,10 @@ static void exec_runtime(const struct bench *b, const struct bench_contender *c,
         argv[n] = c->argv[n];
     if (c->is_native) {
         argv[n++] = b->workloads;
-        argv[n++] = only_true ? "true" : NULL;
+        if (only_true)
+            argv[n++] = "true";
+        for (int i = 0; !only_true && b->rows[i] && n < (int)ARRAY_SIZE(argv) - 1; i++)
+            argv[n++] = b->rows[i];
     } else {
         argv[n++] = "run";
         argv[n++] = "--bundle";
