@@ -361,7 +361,7 @@ void tcp_close(struct tcp_sock *tp)
     } else if (tp->state != TCPS_CLOSE) {
         tcp_rcvq_purge(tp);
         tcp_reasm_purge(tp);
-        tp->copied_seq = tp->rcv_nxt;
+        tp->copied_seq = tp->rcv_nxt - tp->fin_rcvd;
         if (data_lost) {
             /* RFC 2525, 2.17: what was not read is gone, and the peer shall know. */
             MIB_INC(tp->st, TcpExtTCPAbortOnClose);
