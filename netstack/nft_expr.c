@@ -666,7 +666,7 @@ void nft_rule_put(struct nft_rule *r)
 
 int nft_rule_parse(const struct nlattr *exprs, const char *table, struct nft_rule **out)
 {
-    struct nft_rule *r;
+    struct nft_rule *r = NULL;
     unsigned int n = 0;
 
     for (int pass = 0; pass < 2; pass++) {
