@@ -93,6 +93,11 @@ int memfile_fd(const struct memfile *mf)
     return mf->fd;
 }
 
+uint64_t memfile_limit(const struct memfile *mf)
+{
+    return mf->limit;
+}
+
 void *memfile_ptr(struct memfile *mf, uint64_t off)
 {
     return mf->base + off;

@@ -25,6 +25,8 @@ struct memfile;
 int must_check memfile_create(uint64_t limit, struct memfile **out);
 void memfile_destroy(struct memfile *mf);
 int memfile_fd(const struct memfile *mf);
+/* How large it can get, in bytes. */
+uint64_t memfile_limit(const struct memfile *mf);
 
 enum memfile_flags {
     MEMFILE_ZERO = 0,     /* pages read as zero */

@@ -338,6 +338,9 @@ static int punch_hole(struct inode *inode, uint64_t from, uint64_t to)
     return 0;
 }
 
+/* Pages that fallocate(2) adds in one step, since it reserves their place in the tree before it knows how many there are. */
+#define FILL_MAX 512
+
 static int allocate_range(struct inode *inode, uint64_t from, uint64_t to, bool keep_size)
 {
     struct tmpfs_inode *ti = tmpfs_i(inode);
@@ -347,7 +350,7 @@ static int allocate_range(struct inode *inode, uint64_t from, uint64_t to, bool 
 
     if (!keep_size && to > (uint64_t)atomic_load(&inode->size) && atomic_load(&ti->seals) & F_SEAL_GROW)
         return -EPERM;
-    uint64_t limit = ts->max_pages ? ts->max_pages : UINT32_MAX;
+    uint64_t limit = ts->max_pages ? ts->max_pages : memfile_limit(inode->sb->mf) / PAGE;
     if (end - first > limit)
         return -ENOSPC;
     for (uint64_t idx = first; idx < end && n >= 0; idx += (uint64_t)n) {
@@ -356,7 +359,7 @@ static int allocate_range(struct inode *inode, uint64_t from, uint64_t to, bool 
         if (page_tree_get(&ti->pages, idx, &off))
             n = (int64_t)page_tree_run(&ti->pages, idx, end - idx);
         else
-            n = fill_hole_locked(inode, ti, idx, end - idx);
+            n = fill_hole_locked(inode, ti, idx, end - idx < FILL_MAX ? end - idx : FILL_MAX);
         mutex_unlock(&ti->pages_lock);
     }
     if (n < 0)
