@@ -142,6 +142,9 @@ static void serve_event(struct task *t, const struct platform_event *ev)
         t->orig_rax = (int64_t)(uint32_t)t->regs.rax;
         atomic_store_explicit(&t->nr_syscalls, atomic_load_explicit(&t->nr_syscalls, memory_order_relaxed) + 1,
                               memory_order_relaxed);
+        /* A filter that another thread has pushed meanwhile holds for this call: the interrupt may come too late for it. */
+        if (unlikely(atomic_load_explicit(&t->seccomp_sync, memory_order_acquire)))
+            seccomp_take_sync(t);
         serve_syscall(t);
         return;
     case PLATFORM_EVENT_FAULT:
