@@ -15,8 +15,8 @@
 /* Packets that may wait for one address, whatever the setting says. */
 #define QUEUE_MAX 128
 
-#define NUD_CONNECTED_ (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE)
-#define NUD_VALID_     (NUD_CONNECTED_ | NUD_PROBE | NUD_STALE | NUD_DELAY)
+#define NUD_CONNECTED_STATES (NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE)
+#define NUD_VALID_STATES     (NUD_CONNECTED_STATES | NUD_PROBE | NUD_STALE | NUD_DELAY)
 
 struct neigh_table {
     struct list_head hash[NEIGH_BUCKETS], lru;
@@ -243,7 +243,7 @@ void neigh_output(struct nic *nic, const struct in6_addr *addr, struct pkt *p)
         list_del_init(&n->lru);
         list_add_tail(&n->lru, &nic->stack->neigh->lru);
     }
-    if (n->state & NUD_VALID_) {
+    if (n->state & NUD_VALID_STATES) {
         if (n->state == NUD_STALE)
             set_state(n, NUD_DELAY, DELAY_PROBE_TIME);
         nic_xmit_to(nic, p, n->mac, ethertype(addr));
@@ -264,7 +264,7 @@ void neigh_confirm(struct nic *nic, const struct in6_addr *addr)
     if (nic->features & NIC_NO_ARP)
         return;
     n = neigh_find(nic, addr);
-    if (!n || !(n->state & NUD_VALID_) || (n->state & (NUD_PERMANENT | NUD_NOARP)))
+    if (!n || !(n->state & NUD_VALID_STATES) || (n->state & (NUD_PERMANENT | NUD_NOARP)))
         return;
     n->confirmed = netstack_now(nic->stack);
     if (n->state != NUD_REACHABLE && n->state != NUD_DELAY)
@@ -320,7 +320,7 @@ void neigh_heard(struct nic *nic, const struct in6_addr *addr, const uint8_t *ma
         return;
     if (flags & NEIGH_HAS_ROUTER)
         n->flags = flags & NEIGH_ROUTER ? n->flags | NTF_ROUTER : n->flags & ~NTF_ROUTER;
-    if (!(n->state & NUD_VALID_)) {
+    if (!(n->state & NUD_VALID_STATES)) {
         if (mac)
             became(n, mac, flags & NEIGH_SOLICITED);
         return;
@@ -341,7 +341,7 @@ int neigh_set(struct nic *nic, const struct in6_addr *addr, const uint8_t *mac, 
 {
     struct neigh *n = neigh_find(nic, addr);
 
-    if (!mac && (state & NUD_VALID_) && !(state & NUD_NOARP) && !(n && (n->state & NUD_VALID_)))
+    if (!mac && (state & NUD_VALID_STATES) && !(state & NUD_NOARP) && !(n && (n->state & NUD_VALID_STATES)))
         return -EINVAL;
     if (!n)
         n = neigh_new(nic, addr);
@@ -351,11 +351,11 @@ int neigh_set(struct nic *nic, const struct in6_addr *addr, const uint8_t *mac, 
     if (mac)
         memcpy(n->mac, mac, MAC_LEN);
     n->updated = n->confirmed = netstack_now(nic->stack);
-    if (state & (NUD_INCOMPLETE | NUD_PROBE) && !(n->state & NUD_VALID_))
+    if (state & (NUD_INCOMPLETE | NUD_PROBE) && !(n->state & NUD_VALID_STATES))
         start_resolving(n);
     else
         set_state(n, state, state == NUD_REACHABLE ? reachable_time(nic) : state == NUD_DELAY ? DELAY_PROBE_TIME : 0);
-    if (n->state & NUD_VALID_)
+    if (n->state & NUD_VALID_STATES)
         send_queue(n);
     return 0;
 }

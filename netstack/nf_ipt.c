@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define ENTRIES_MAX 16384
-#define SIZE_MAX_   (4 << 20)
+#define TABLE_MAX   (4 << 20)
 #define MATCHES_MAX 16
 #define JUMPS_MAX   64
 /* Entries looked at for one packet: jumps in a circle, which "goto" can make, end here. */
@@ -458,7 +458,7 @@ static int replace(struct netstack *s, int family, const void *val, size_t len, 
         return -EINVAL;
     memcpy(name, r->name, sizeof(name));
     name[sizeof(name) - 1] = 0;
-    if (r->size > SIZE_MAX_ || r->num_entries > ENTRIES_MAX || !r->num_entries || r->num_counters > ENTRIES_MAX)
+    if (r->size > TABLE_MAX || r->num_entries > ENTRIES_MAX || !r->num_entries || r->num_counters > ENTRIES_MAX)
         return -ENOMEM;
     if (len - layouts[family].replace < r->size)
         return -EINVAL;

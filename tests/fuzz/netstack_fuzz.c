@@ -2,10 +2,12 @@
  * Packets from a hostile peer: frames given to a stack with sockets of every kind, one after the other, with time between them.
  *
  * Input: records of [gap: 1 byte, in units of 10 ms squared][flags: 1 byte][length: 2 bytes, little endian][frame]. Flags: bit
- * 0, mend checksums and addresses so that the frame gets in deep; bit 1, loopback; bit 2, GSO.
+ * 0, mend checksums and addresses so that the frame gets in deep; bit 1, loopback; bit 2, GSO. Of odd inputs the stack is a
+ * router that tracks connections.
  */
 #include "netstack/channel.h"
 #include "netstack/csum.h"
+#include "netstack/netfilter.h"
 #include "netstack/packet.h"
 #include "netstack/raw.h"
 #include "netstack/route.h"
@@ -73,7 +75,7 @@ static struct in6_addr v4(uint32_t a)
     return addr_from_v4(htonl(a));
 }
 
-static void setup(struct target *t)
+static void setup(struct target *t, bool router)
 {
     static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
     struct in6_addr six = {.s6_addr = {0xfd, [15] = 1}}, any4 = v4(0), group = v4(0xef010203);
@@ -92,7 +94,9 @@ static void setup(struct target *t)
     struct in6_addr four = v4(0x0a000001);
     if (nic_addr_add_plain(t->nic, &four, 24) || nic_addr_add(t->nic, &a6))
         abort();
-    t->s->sysctl.ip_forward = t->s->sysctl.ip6_forward = 0;
+    t->s->sysctl.ip_forward = t->s->sysctl.ip6_forward = router;
+    if (router && nf_enable(t->s))
+        abort();
     udp_ep_init(&t->udp4, t->s, &cb, NULL, AF_INET, IPPROTO_UDP);
     udp_ep_init(&t->udp6, t->s, &cb, NULL, AF_INET6, IPPROTO_UDP);
     t->udp6.ep.v6only = true;
@@ -184,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     clock_now = NET_SEC;
     rng = 1;
-    setup(&t);
+    setup(&t, size & 1);
     while (size >= 4) {
         uint8_t gap = data[0], flags = data[1];
         size_t len = data[2] | data[3] << 8;
