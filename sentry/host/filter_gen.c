@@ -208,6 +208,8 @@ static const struct rule rules[] = {
     CALL(ALWAYS, nanosleep),
     CALL(ALWAYS, clock_nanosleep),
     CALL(ALWAYS, clock_gettime),
+    CALL(ALWAYS, gettimeofday), /* and time(2): the vDSO asks the kernel where the clock source is none that it can read */
+    CALL(ALWAYS, time),
     CALL1(ALWAYS, clock_adjtime, IS(0, CLOCK_REALTIME)), /* to read it: the sentry may not set clocks */
     CALL(ALWAYS, timerfd_settime),
     CALL(ALWAYS, getrandom),
