@@ -37,9 +37,7 @@
 #define TCP_TIMEWAIT_NS       60000000000LL
 #define TCP_PAWS_WINDOW       1
 #define TCP_PAWS_24DAYS_S     (60 * 60 * 24 * 24)
-#define TCP_PAWS_MSL_S        60
 #define TCP_INIT_CWND         10
-#define TCP_FASTRETRANS       3
 #define TCP_RETRIES1          3
 #define TCP_RETRIES2          15
 #define TCP_SYN_RETRIES       6
@@ -153,7 +151,7 @@ struct tcp_stack {
     struct list_head socks; /* all struct tcp_sock */
     struct list_head tws;   /* all struct tcp_tw, oldest first */
     struct list_head *req_hash;
-    uint32_t nr_socks, nr_inuse, nr_orphans, nr_tw, nr_reqs;
+    uint32_t nr_socks, nr_orphans, nr_tw, nr_reqs;
     struct list_head free_segs;
     uint32_t nr_free_segs;
     int64_t mem; /* bytes in queues of all sockets */
@@ -203,7 +201,6 @@ struct tcp_sock {
     uint32_t pmtu;      /* the path's, as the mss was made from */
     uint8_t snd_wscale, rcv_wscale;
     bool wscale_ok, sack_ok, ts_ok;
-    bool nagle_push; /* what is queued shall go although it is small */
     uint32_t snd_up;
     bool urg_mode;
     bool nospace; /* somebody waits for room: wake at half */
@@ -281,7 +278,7 @@ struct tcp_sock {
     /* Timers. */
     struct net_timer rtx_timer, delack_timer, keep_timer;
     uint8_t pending; /* enum tcp_pending_timer */
-    uint8_t retransmits, probes_out, backoff, keep_probes;
+    uint8_t retransmits, probes_out, backoff;
     int64_t probes_since, rto_first_at, rto_stamp; /* 0: none */
     int64_t rcv_activity_at;
 
@@ -433,7 +430,6 @@ uint32_t tcp_current_ssthresh(const struct tcp_sock *tp);
 void tcp_init_reduction(struct tcp_sock *tp);
 void tcp_prr(struct tcp_sock *tp, uint32_t newly_delivered, uint32_t newly_lost, unsigned int flag);
 void tcp_end_reduction(struct tcp_sock *tp) NETSTACK_LOCKED;
-void tcp_enter_cwr(struct tcp_sock *tp);
 void tcp_try_keep_open(struct tcp_sock *tp);
 void tcp_check_reordering(struct tcp_sock *tp, uint32_t low, bool ts);
 bool tcp_limit_reno_sacked(struct tcp_sock *tp);
@@ -444,7 +440,6 @@ enum tcp_rexmit tcp_recover(struct tcp_sock *tp, uint32_t num_dup, unsigned int 
 
 /* tcp_rtt.c */
 void tcp_rtt_sample(struct tcp_sock *tp, int64_t rtt_us);
-void tcp_rtt_set_rto(struct tcp_sock *tp);
 void tcp_rtt_min_sample(struct tcp_sock *tp, int64_t rtt_us) NETSTACK_LOCKED;
 void tcp_rtt_rcv_by_ts(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED;
 void tcp_rtt_rcv_by_window(struct tcp_sock *tp) NETSTACK_LOCKED;
@@ -507,12 +502,10 @@ void tcp_send_window_probe(struct tcp_sock *tp, uint32_t seq) NETSTACK_LOCKED;
 void tcp_send_active_reset(struct tcp_sock *tp) NETSTACK_LOCKED;
 bool tcp_oow_limited(struct tcp_stack *ts, int64_t *last) NETSTACK_LOCKED;
 void tcp_send_challenge_ack(struct tcp_sock *tp) NETSTACK_LOCKED;
-void tcp_reply_flow(struct netstack *st, const struct pkt *p, be16 sport, be16 dport, struct ip_flow *f);
 void tcp_send_reset_for(struct netstack *st, struct pkt *p, const struct tcp_header *h,
                         const struct tcp_rx *rx) NETSTACK_LOCKED;
 
 /* tcp_output.c */
-uint32_t tcp_mtu_to_mss(const struct tcp_sock *tp, uint32_t mtu);
 void tcp_sync_mss(struct tcp_sock *tp, uint32_t mtu);
 uint32_t tcp_cached_mss(const struct tcp_sock *tp);
 uint32_t tcp_current_mss(struct tcp_sock *tp) NETSTACK_LOCKED;

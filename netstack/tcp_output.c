@@ -13,7 +13,7 @@ static uint32_t usable_mtu(uint32_t mtu)
     return mtu > 65535 ? 65535 : mtu;
 }
 
-uint32_t tcp_mtu_to_mss(const struct tcp_sock *tp, uint32_t mtu)
+static uint32_t mtu_to_mss(const struct tcp_sock *tp, uint32_t mtu)
 {
     uint32_t hdr = ip_flow_hdr_len(&tp->ep.flow) + TCP_HEADER_LEN;
     mtu = usable_mtu(mtu);
@@ -27,7 +27,7 @@ uint32_t tcp_mtu_to_mss(const struct tcp_sock *tp, uint32_t mtu)
 void tcp_sync_mss(struct tcp_sock *tp, uint32_t mtu)
 {
     tp->pmtu = mtu;
-    uint32_t mss = tcp_mtu_to_mss(tp, mtu);
+    uint32_t mss = mtu_to_mss(tp, mtu);
     /* Half of the largest window that was ever offered is enough, so that two segments fit (silly windows). */
     if (tp->max_window) {
         uint32_t half = tp->max_window > TCP_MSS_DEFAULT ? tp->max_window / 2 : tp->max_window;

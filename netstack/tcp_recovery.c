@@ -74,7 +74,7 @@ void tcp_end_reduction(struct tcp_sock *tp)
 }
 
 /* The network, or our own host, says that we are too fast, without a loss. */
-void tcp_enter_cwr(struct tcp_sock *tp)
+static void enter_cwr(struct tcp_sock *tp)
 {
     tp->prior_ssthresh = 0;
     if (tp->ca_state < TCP_CA_CWR) {
@@ -388,7 +388,7 @@ static void try_to_open(struct tcp_sock *tp, unsigned int flag)
     if (!any_retrans_done(tp))
         tp->retrans_stamp = 0;
     if (flag & ACK_ECE)
-        tcp_enter_cwr(tp);
+        enter_cwr(tp);
     if (tp->ca_state != TCP_CA_CWR)
         tcp_try_keep_open(tp);
 }

@@ -6,6 +6,14 @@
 
 #define MIN_RTT_WINDOW_NS (300 * 1000000000LL)
 
+static void set_rto(struct tcp_sock *tp)
+{
+    int64_t us = tp->srtt_us ? (tp->srtt_us >> 3) + tp->rttvar_us : TCP_RTO_INIT_US;
+    if (us > TCP_RTO_MAX_US)
+        us = TCP_RTO_MAX_US;
+    tp->rto_us = us;
+}
+
 void tcp_rtt_sample(struct tcp_sock *tp, int64_t rtt_us)
 {
     if (rtt_us < 1)
@@ -44,15 +52,7 @@ void tcp_rtt_sample(struct tcp_sock *tp, int64_t rtt_us)
         if (tp->srtt_us < 1)
             tp->srtt_us = 1;
     }
-    tcp_rtt_set_rto(tp);
-}
-
-void tcp_rtt_set_rto(struct tcp_sock *tp)
-{
-    int64_t us = tp->srtt_us ? (tp->srtt_us >> 3) + tp->rttvar_us : TCP_RTO_INIT_US;
-    if (us > TCP_RTO_MAX_US)
-        us = TCP_RTO_MAX_US;
-    tp->rto_us = us;
+    set_rto(tp);
 }
 
 void tcp_rtt_min_sample(struct tcp_sock *tp, int64_t rtt_us)

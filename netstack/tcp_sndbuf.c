@@ -12,7 +12,7 @@
 #define SEG_OVERHEAD (sizeof(struct tcp_seg) + sizeof(struct pkt))
 #define SEG_CACHE    256
 
-struct tcp_seg *tcp_seg_alloc(struct tcp_sock *tp)
+static struct tcp_seg *seg_alloc(struct tcp_sock *tp)
 {
     struct tcp_stack *ts = tp->ts;
     struct tcp_seg *seg;
@@ -103,7 +103,7 @@ int tcp_queue_pkt(struct tcp_sock *tp, struct pkt *p, uint32_t goal)
 {
     if (append_to_tail(tp, p, goal))
         return 0;
-    struct tcp_seg *seg = tcp_seg_alloc(tp);
+    struct tcp_seg *seg = seg_alloc(tp);
     if (!seg)
         return -ENOMEM;
     seg->data = p;
@@ -183,7 +183,7 @@ ssize_t tcp_queue_bytes(struct tcp_sock *tp, const void *data, uint32_t len, uin
 
 int tcp_queue_control(struct tcp_sock *tp, uint8_t flags)
 {
-    struct tcp_seg *seg = tcp_seg_alloc(tp);
+    struct tcp_seg *seg = seg_alloc(tp);
     if (!seg)
         return -ENOMEM;
     seg->flags = flags;
@@ -211,7 +211,7 @@ int tcp_seg_split(struct tcp_sock *tp, struct tcp_seg *seg, uint32_t at, uint32_
     /* A peer that cuts our queue to shreds with its SACK blocks must not make us hold unlimited overhead. */
     if (sent && tp->wmem / 2 > (uint64_t)tp->sndbuf + 131072)
         return -ENOMEM;
-    struct tcp_seg *rest = tcp_seg_alloc(tp);
+    struct tcp_seg *rest = seg_alloc(tp);
     if (!rest)
         return -ENOMEM;
     rest->data = pkt_slice(seg->data, at, seg->len - at, 0);

@@ -237,7 +237,7 @@ void tcp_send_challenge_ack(struct tcp_sock *tp)
 
 /* ---- answers to packets that belong to no connection ---- */
 
-void tcp_reply_flow(struct netstack *st, const struct pkt *p, be16 sport, be16 dport, struct ip_flow *f)
+static void reply_flow(struct netstack *st, const struct pkt *p, be16 sport, be16 dport, struct ip_flow *f)
 {
     *f = (struct ip_flow){
         .dst = p->ip.src,
@@ -258,7 +258,7 @@ void tcp_send_reset_for(struct netstack *st, struct pkt *p, const struct tcp_hea
     if ((rx->flags & TCP_RST) || p->ip.type != RTN_LOCAL)
         return;
     struct ip_flow f;
-    tcp_reply_flow(st, p, h->sport, h->dport, &f);
+    reply_flow(st, p, h->sport, h->dport, &f);
     struct tcp_out o = {.flags = TCP_RST};
     if (rx->flags & TCP_ACK) {
         o.seq = rx->ack;
