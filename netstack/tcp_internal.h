@@ -445,7 +445,6 @@ void tcp_rtt_rcv_by_ts(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LO
 void tcp_rtt_rcv_by_window(struct tcp_sock *tp) NETSTACK_LOCKED;
 
 /* tcp_sndbuf.c */
-struct tcp_seg *tcp_seg_alloc(struct tcp_sock *tp);
 void tcp_seg_free(struct tcp_sock *tp, struct tcp_seg *seg);
 void tcp_seg_set_pcount(struct tcp_seg *seg, uint32_t mss);
 struct tcp_seg *tcp_unsent_head(struct tcp_sock *tp);
