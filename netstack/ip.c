@@ -157,6 +157,9 @@ size_t ip_wire_len(const struct pkt *p)
     if (p->gso == PKT_GSO_NONE)
         return p->len;
     hdr = p->l4 - pkt_offset(p);
+    /* What a link calls a train may lack the header that would say how its segments look. */
+    if (hdr + sizeof(struct tcphdr) > p->lin)
+        return p->len;
     if (p->gso == PKT_GSO_UDP)
         hdr += 8;
     else

@@ -75,6 +75,8 @@ void ip_forward(struct nic *nic, struct pkt *p)
             unreachable(s, p, v4, r);
         goto drop;
     }
+    if (p->gso != PKT_GSO_NONE)
+        (void)pkt_need(p, hdr + 20); /* for ip_wire_len() */
     if (!v4)
         rt.mtu = rt.mtu < 1280 ? 1280 : rt.mtu;
     df = !v4 || (((struct iphdr *)pkt_l3(p))->frag_off & htons(IP_DF));
