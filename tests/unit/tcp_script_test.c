@@ -669,7 +669,7 @@ static void run_call(struct script *s, const char *p)
 
 static void run_sysctl(struct script *s, const char *p)
 {
-    struct tcp_sysctl *t = tcp_sysctl(s->w.a);
+    struct tcp_sysctl *t = world_sysctl(s->w.a);
     const struct {
         const char *name;
         int *at;

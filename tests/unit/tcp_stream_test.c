@@ -66,7 +66,7 @@ static void drain(struct tcp_world *w, struct stream *s)
 
 static void configure(struct tcp_world *w, struct netstack *s)
 {
-    struct tcp_sysctl *sc = tcp_sysctl(s);
+    struct tcp_sysctl *sc = world_sysctl(s);
     /* Without time stamps a timeout stays long after losses; at 30 % loss even fifteen in a row happen. */
     sc->retries2 = 100;
     sc->sack = world_rand(w) % 4 != 0;

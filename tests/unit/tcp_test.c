@@ -219,7 +219,7 @@ Test(tcp, ten_thousand_connections_stay_open)
     struct end l;
     int n = 0;
     world_init(&w, 7, 1500, NIC_CSUM);
-    tcp_sysctl(w.a)->max_tw_buckets = N;
+    world_sysctl(w.a)->max_tw_buckets = N;
     end_listen(&l, w.b, 80, 4096);
     for (int i = 0; i < N; i++) {
         end_open(&a[i], w.a, AF_INET);

@@ -61,11 +61,22 @@ static inline struct in6_addr v6(const char *text)
     return a;
 }
 
-static inline void world_addr(struct nic *nic, struct in6_addr addr, int plen)
+static inline void NETSTACK_LOCKED world_addr(struct nic *nic, struct in6_addr addr, int plen)
 {
     struct nic_addr a = {.addr = addr, .plen = plen, .flags = IFA_F_NODAD | IFA_F_PERMANENT};
     a.valid_until = a.preferred_until = INT64_MAX;
     cr_assert_eq(nic_addr_add(nic, &a), 0);
+}
+
+/* TCP's settings, which no one but the test looks at meanwhile. */
+static inline struct tcp_sysctl *world_sysctl(struct netstack *s)
+{
+    struct tcp_sysctl *t;
+
+    netstack_lock(s);
+    t = tcp_sysctl(s);
+    netstack_unlock(s);
+    return t;
 }
 
 static inline void world_end(struct netstack *s, struct nic *nic, const char *ip4, const char *ip6)
