@@ -133,6 +133,8 @@ void inet_set_remote(struct inet_sock *i, const struct inet_end *remote, const s
 extern const struct socket_ops lo_tcp_ops, lo_udp_ops;
 struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int family, int type, int protocol);
 void inet_destroy(struct socket *s);
+/* shutdown(2) of UDP and raw sockets. */
+int inet_dgram_shutdown(struct socket *s, int how);
 ssize_t lo_tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m);
 ssize_t lo_tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m);
 uint32_t lo_tcp_poll(struct socket *s);

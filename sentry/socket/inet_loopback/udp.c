@@ -351,7 +351,7 @@ static ssize_t lo_udp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m
     return r;
 }
 
-static int lo_udp_shutdown(struct socket *s, int how)
+int inet_dgram_shutdown(struct socket *s, int how)
 {
     struct inet_sock *i = inet_of(s);
     int r;
@@ -429,7 +429,7 @@ const struct socket_ops lo_udp_ops = {
     .getname = inet_getname,
     .sendmsg = lo_udp_sendmsg,
     .recvmsg = lo_udp_recvmsg,
-    .shutdown = lo_udp_shutdown,
+    .shutdown = inet_dgram_shutdown,
     .poll = lo_udp_poll,
     .setsockopt = inet_setsockopt,
     .getsockopt = inet_getsockopt,

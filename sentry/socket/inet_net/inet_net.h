@@ -100,6 +100,14 @@ int net_getsockopt(struct inet_sock *i, int level, int name, void *val, socklen_
 void net_tcp_push_options(struct inet_sock *i) NETSTACK_LOCKED;
 void net_endpoint_push_options(struct inet_sock *i, struct endpoint *ep) NETSTACK_LOCKED;
 
+static inline struct netstack *inet_stack_of(const struct inet_sock *i)
+{
+    return i->s.net->stack;
+}
+
+/* udp.c: wakes the socket that owns a UDP or raw endpoint, and hands it errors. */
+extern const struct endpoint_cb net_dgram_cb;
+
 /* errqueue.c: recvmsg(MSG_ERRQUEUE). */
 ssize_t net_recv_error(struct inet_sock *i, struct endpoint *ep, struct sk_msg *m) EXCLUDES(netstack_held);
 bool net_has_queued_error(struct inet_sock *i) EXCLUDES(netstack_held);

@@ -31,11 +31,6 @@
 #define K_UDP_NO_CHECK6_RX 102
 #define K_UDP_SEGMENT      103
 
-static struct netstack *stack_of(const struct inet_sock *i)
-{
-    return i->s.net->stack;
-}
-
 static void push_tcp_option(void *arg, int name, int value) NETSTACK_LOCKED
 {
     struct inet_sock *i = arg;
@@ -125,7 +120,7 @@ void net_so_changed(struct socket *s, int name)
 
     if (!i->tp && !ep)
         return;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     if (i->tp) {
         push_tcp_so(i);
         push_ip(i);
@@ -134,7 +129,7 @@ void net_so_changed(struct socket *s, int name)
         net_endpoint_push_options(i, ep);
         push_rcvbuf(i);
     }
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
 }
 
 void net_option_changed(struct inet_sock *i, int level, int name, int value)
@@ -143,7 +138,7 @@ void net_option_changed(struct inet_sock *i, int level, int name, int value)
 
     if (!i->tp && !ep)
         return;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     if (i->tp && level == SOL_TCP && name == K_TCP_CONGESTION) {
         if (tcp_set_congestion(i->tp, i->congestion) < 0)
             strcpy(i->congestion, tcp_congestion(i->tp));
@@ -154,7 +149,7 @@ void net_option_changed(struct inet_sock *i, int level, int name, int value)
     }
     if (ep)
         net_endpoint_push_options(i, ep);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
 }
 
 bool net_addr_is_group(struct net *net, const struct in6_addr *a)
@@ -277,7 +272,7 @@ static int multicast_if(struct inet_sock *i, struct endpoint *ep, int level, con
     if (level == SOL_IPV6) {
         if (sockopt_get_int(val, len, &v))
             return -EINVAL;
-        if (v && !nic_by_index(stack_of(i), v))
+        if (v && !nic_by_index(inet_stack_of(i), v))
             return -ENODEV;
         i->o.mc_if6 = v;
         if (ep)
@@ -292,8 +287,8 @@ static int multicast_if(struct inet_sock *i, struct endpoint *ep, int level, con
         memcpy(&mr, val, sizeof(struct ip_mreq));
     else
         memcpy(&mr.imr_address, val, sizeof(mr.imr_address));
-    v = mr.imr_ifindex ? mr.imr_ifindex : index_of_addr(stack_of(i), mr.imr_address.s_addr);
-    if ((mr.imr_ifindex || mr.imr_address.s_addr) && !nic_by_index(stack_of(i), v))
+    v = mr.imr_ifindex ? mr.imr_ifindex : index_of_addr(inet_stack_of(i), mr.imr_address.s_addr);
+    if ((mr.imr_ifindex || mr.imr_address.s_addr) && !nic_by_index(inet_stack_of(i), v))
         return -EADDRNOTAVAIL;
     i->o.mc_if = v;
     i->mc_addr = mr.imr_address;
@@ -351,7 +346,7 @@ static int set_unicast_if(struct inet_sock *i, int level, const void *val, sockl
     if (sockopt_get_int(val, len, &v))
         return -EINVAL;
     v = (int)ntohl((uint32_t)v);
-    if (v && !nic_by_index(stack_of(i), v))
+    if (v && !nic_by_index(inet_stack_of(i), v))
         return -EADDRNOTAVAIL;
     if (level == SOL_IP)
         i->o.unicast_if = v;
@@ -373,10 +368,10 @@ static int set_device(struct inet_sock *i, struct task *t, int name, const void 
     if (name == K_SO_BINDTOIFINDEX) {
         if (sockopt_get_int(val, len, &v) || v < 0)
             return -EINVAL;
-        nic = v ? nic_by_index(stack_of(i), v) : NULL;
+        nic = v ? nic_by_index(inet_stack_of(i), v) : NULL;
     } else {
         memcpy(ifname, val, len < IFNAMSIZ - 1 ? len : IFNAMSIZ - 1);
-        nic = ifname[0] ? nic_by_name(stack_of(i), ifname) : NULL;
+        nic = ifname[0] ? nic_by_name(inet_stack_of(i), ifname) : NULL;
     }
     if (!nic && (v || ifname[0]))
         return -ENODEV;
@@ -490,9 +485,9 @@ int net_setsockopt(struct inet_sock *i, struct task *t, int level, int name, con
         if (r < 0)
             return r;
     }
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = set_locked(i, t, level, name, val, len);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return r;
 }
 
@@ -535,7 +530,7 @@ static int get_mtu(struct inet_sock *i) NETSTACK_LOCKED
 
 static int get_device(struct inet_sock *i, int name, void *val, socklen_t *len) NETSTACK_LOCKED
 {
-    struct nic *nic = i->bound_if ? nic_by_index(stack_of(i), i->bound_if) : NULL;
+    struct nic *nic = i->bound_if ? nic_by_index(inet_stack_of(i), i->bound_if) : NULL;
 
     if (name == K_SO_BINDTOIFINDEX)
         return sockopt_put_int(val, len, i->bound_if);
@@ -593,8 +588,8 @@ int net_getsockopt(struct inet_sock *i, int level, int name, void *val, socklen_
 {
     int r;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = get_locked(i, level, name, val, len);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return r;
 }

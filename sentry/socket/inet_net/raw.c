@@ -13,28 +13,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-static struct netstack *stack_of(const struct inet_sock *i)
-{
-    return i->s.net->stack;
-}
-
-static void on_ready(struct endpoint *ep, uint32_t events)
-{
-    struct inet_sock *i = ep->owner;
-
-    waitq_wake(&i->s.wq, events);
-}
-
-static void on_error(struct endpoint *ep, int err)
-{
-    struct inet_sock *i = ep->owner;
-
-    sock_set_error(&i->s, err);
-    waitq_wake(&i->s.wq, POLLERR);
-}
-
-static const struct endpoint_cb endpoint_cb = {.ready = on_ready, .error = on_error};
-
 static int raw_sock_bind(struct socket *s, struct task *t, const struct sock_addr *a)
 {
     struct inet_sock *i = inet_of(s);
@@ -46,9 +24,9 @@ static int raw_sock_bind(struct socket *s, struct task *t, const struct sock_add
     if (r == 0) {
         if (inet_is_any(&e.addr))
             e.addr = addr_any(s->family);
-        netstack_lock(stack_of(i));
+        netstack_lock(inet_stack_of(i));
         r = raw_bind(i->raw, &e.addr, htons(e.port), e.scope);
-        netstack_unlock(stack_of(i));
+        netstack_unlock(inet_stack_of(i));
     }
     mutex_unlock(&s->lock);
     return r;
@@ -66,9 +44,9 @@ static int raw_sock_connect(struct socket *s, struct task *t, const struct sock_
     if (a->sa.sa_family != AF_UNSPEC)
         r = inet_addr_in(i, a, &e);
     if (r == 0) {
-        netstack_lock(stack_of(i));
+        netstack_lock(inet_stack_of(i));
         r = a->sa.sa_family == AF_UNSPEC ? raw_disconnect(i->raw) : raw_connect(i->raw, &e.addr, e.scope);
-        netstack_unlock(stack_of(i));
+        netstack_unlock(inet_stack_of(i));
     }
     if (r == 0) {
         i->state = a->sa.sa_family == AF_UNSPEC ? TCP_S_CLOSE : TCP_S_ESTABLISHED;
@@ -88,10 +66,10 @@ static int raw_getname(struct socket *s, bool peer, struct sock_addr *out)
         mutex_unlock(&s->lock);
         return -ENOTCONN;
     }
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     e.addr = peer ? i->raw->ep.raddr : i->raw->ep.laddr;
     e.port = peer ? (i->raw->ping ? i->remote.port : 0) : i->raw->ping ? ntohs(i->raw->ep.lport) : (uint16_t)s->protocol;
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     mutex_unlock(&s->lock);
     inet_addr_out(i, &e, out);
     return 0;
@@ -137,9 +115,9 @@ static ssize_t raw_sendmsg(struct socket *s, struct task *t, struct sk_msg *m)
     p = net_copy_from(m->uio, n, &r);
     if (!p)
         return r;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = raw_send(i->raw, &how, p);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return r < 0 ? r : (ssize_t)n;
 }
 
@@ -161,11 +139,11 @@ static ssize_t raw_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
     r = sock_take_error(s);
     if (r < 0)
         return r;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     p = raw_recv(i->raw, peek);
     if (p && peek)
         p = pkt_clone(p);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     if (!p)
         return atomic_load(&s->shutdown) & SHUT_MASK_RCV ? 0 : -EAGAIN;
     n = p->len < m->uio->resid ? p->len : m->uio->resid;
@@ -184,31 +162,18 @@ static ssize_t raw_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
     return r;
 }
 
-static int raw_shutdown(struct socket *s, int how)
-{
-    struct inet_sock *i = inet_of(s);
-    int r;
-
-    mutex_lock(&s->lock);
-    r = i->state == TCP_S_ESTABLISHED ? 0 : -ENOTCONN;
-    atomic_fetch_or(&s->shutdown, (unsigned int)how + 1);
-    mutex_unlock(&s->lock);
-    waitq_wake(&s->wq, POLLIN | POLLOUT | POLLHUP | POLLRDHUP);
-    return r;
-}
-
 static uint32_t raw_poll(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
     unsigned int shut = atomic_load(&s->shutdown);
     uint32_t mask = POLLOUT | POLLWRNORM | POLLWRBAND;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     if (i->raw->rq.n)
         mask |= POLLIN | POLLRDNORM;
     if (i->raw->ep.errq.n)
         mask |= POLLERR;
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     if (atomic_load(&s->err))
         mask |= POLLERR;
     if (shut == SHUT_MASK_BOTH)
@@ -227,10 +192,10 @@ static long raw_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int
     if (cmd != SIOCINQ && cmd != SIOCOUTQ)
         return -ENOTTY;
     if (cmd == SIOCINQ) {
-        netstack_lock(stack_of(i));
+        netstack_lock(inet_stack_of(i));
         p = raw_recv(i->raw, true);
         n = p ? (int)p->len : 0;
-        netstack_unlock(stack_of(i));
+        netstack_unlock(inet_stack_of(i));
     }
     return c->uaccess->copy_out(c, arg, &n, sizeof(n));
 }
@@ -239,9 +204,9 @@ static void raw_release(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     raw_ep_fini(i->raw);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
 }
 
 static void raw_destroy(struct socket *s)
@@ -256,7 +221,7 @@ static const struct socket_ops raw_ops = {
     .getname = raw_getname,
     .sendmsg = raw_sendmsg,
     .recvmsg = raw_recvmsg,
-    .shutdown = raw_shutdown,
+    .shutdown = inet_dgram_shutdown,
     .poll = raw_poll,
     .setsockopt = inet_setsockopt,
     .getsockopt = inet_getsockopt,
@@ -310,7 +275,7 @@ int net_raw_create(struct task *t, struct net *net, int family, int type, int pr
         return -ENOMEM;
     }
     netstack_lock(net->stack);
-    raw_ep_init(i->raw, net->stack, &endpoint_cb, i, family, protocol, ping);
+    raw_ep_init(i->raw, net->stack, &net_dgram_cb, i, family, protocol, ping);
     net_endpoint_push_options(i, &i->raw->ep);
     i->raw->rcvbuf = (uint32_t)i->s.rcvbuf;
     netstack_unlock(net->stack);

@@ -10,11 +10,6 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
-static struct netstack *stack_of(const struct inet_sock *i)
-{
-    return i->s.net->stack;
-}
-
 static void on_ready(struct endpoint *ep, uint32_t events)
 {
     struct inet_sock *i = ep->owner;
@@ -33,7 +28,7 @@ static int ensure(struct inet_sock *i) NETSTACK_LOCKED
 
     if (i->tp)
         return 0;
-    r = tcp_create(stack_of(i), i->s.family, &endpoint_cb, i, &i->tp);
+    r = tcp_create(inet_stack_of(i), i->s.family, &endpoint_cb, i, &i->tp);
     if (r < 0) {
         i->tp = NULL;
         return r;
@@ -76,9 +71,9 @@ int net_tcp_connect(struct inet_sock *i, struct inet_end *dst, bool nonblock)
     be16 port;
     int r;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = start_connecting(i, dst, &src, &port);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     if (r < 0 && r != -EINPROGRESS)
         return r;
     if (!i->local.port) {
@@ -93,9 +88,9 @@ int net_tcp_connect(struct inet_sock *i, struct inet_end *dst, bool nonblock)
 /* After a connection that did not come about the socket is as before. */
 static int failed(struct inet_sock *i, int err)
 {
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     tcp_disconnect(i->tp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     i->connecting = false;
     lo_tcp_unprepare(i);
     return err ? -err : -ECONNABORTED;
@@ -105,11 +100,11 @@ int net_tcp_connect_again(struct inet_sock *i, bool nonblock)
 {
     int state, err = 0;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     state = tcp_state(i->tp);
     if (state == TCPS_CLOSE)
         err = tcp_take_error(i->tp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     if (state == TCPS_SYN_SENT || state == TCPS_SYN_RECV)
         return nonblock ? -EALREADY : -EAGAIN;
     if (!i->connecting)
@@ -128,13 +123,13 @@ int net_tcp_listen(struct inet_sock *i, int backlog)
         return 0;
     if (backlog < 0 || backlog > max)
         backlog = max;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = ensure(i);
     if (r == 0)
         r = bind_end(i);
     if (r == 0)
         r = tcp_listen(i->tp, backlog);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return r;
 }
 
@@ -145,7 +140,7 @@ int net_tcp_accept(struct inet_sock *listener, struct inet_sock **out)
     struct tcp_sock *child;
     int r;
 
-    netstack_lock(stack_of(listener));
+    netstack_lock(inet_stack_of(listener));
     r = tcp_accept(listener->tp, &child);
     if (r == 0) {
         /* One that its peer has reset meanwhile is accepted all the same, and reading it says so. */
@@ -154,16 +149,16 @@ int net_tcp_accept(struct inet_sock *listener, struct inet_sock **out)
         local = (struct inet_end){.addr = ep->laddr, .port = listener->local.port};
         remote = (struct inet_end){.addr = ep->raddr, .port = ntohs(ep->rport)};
     }
-    netstack_unlock(stack_of(listener));
+    netstack_unlock(inet_stack_of(listener));
     if (r < 0)
         return r;
     conn = lo_tcp_make_server(listener);
-    netstack_lock(stack_of(listener));
+    netstack_lock(inet_stack_of(listener));
     if (conn)
         tcp_set_owner(child, &endpoint_cb, conn);
     else
         tcp_close(child);
-    netstack_unlock(stack_of(listener));
+    netstack_unlock(inet_stack_of(listener));
     if (!conn)
         return -ENOMEM;
     conn->tp = child;
@@ -179,18 +174,18 @@ void net_tcp_disconnect(struct inet_sock *i)
 {
     if (!i->tp)
         return;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     tcp_disconnect(i->tp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
 }
 
 int net_tcp_shutdown(struct inet_sock *i, unsigned int mask)
 {
     int r;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = tcp_shutdown(i->tp, (int)mask);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     if (r == 0)
         atomic_fetch_or(&i->s.shutdown, mask);
     return r;
@@ -203,9 +198,9 @@ void net_tcp_close(struct inet_sock *i)
     if (!tp)
         return;
     i->tp = NULL;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     tcp_close(tp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
 }
 
 int net_tcp_state(const struct inet_sock *i)
@@ -224,9 +219,9 @@ uint32_t net_tcp_poll(struct inet_sock *i)
 {
     uint32_t mask;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     mask = tcp_poll(i->tp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return mask;
 }
 
@@ -237,9 +232,9 @@ int net_tcp_take_error(struct socket *s)
 
     if (err || !i->tp)
         return err;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     err = tcp_take_error(i->tp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return err;
 }
 
@@ -249,11 +244,11 @@ long net_tcp_ioctl(struct inet_sock *i, const struct vfs_caller *c, unsigned int
 
     if (cmd != SIOCINQ && cmd != SIOCOUTQ && cmd != SIOCOUTQNSD && cmd != SIOCATMARK)
         return -ENOTTY;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     n = cmd == SIOCINQ       ? tcp_inq(i->tp)
         : cmd == SIOCOUTQ    ? tcp_outq(i->tp)
         : cmd == SIOCOUTQNSD ? tcp_outqnsd(i->tp)
                              : tcp_atmark(i->tp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return n < 0 ? n : c->uaccess->copy_out(c, arg, &n, sizeof(n));
 }

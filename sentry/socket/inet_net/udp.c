@@ -17,11 +17,6 @@
 /* How often a port that is free for us but not for the netstack is given up for another. */
 #define PORT_TRIES 16
 
-static struct netstack *stack_of(const struct inet_sock *i)
-{
-    return i->s.net->stack;
-}
-
 static void on_ready(struct endpoint *ep, uint32_t events)
 {
     struct inet_sock *i = ep->owner;
@@ -37,7 +32,7 @@ static void on_error(struct endpoint *ep, int err)
     waitq_wake(&i->s.wq, POLLERR);
 }
 
-static const struct endpoint_cb endpoint_cb = {.ready = on_ready, .error = on_error};
+const struct endpoint_cb net_dgram_cb = {.ready = on_ready, .error = on_error};
 
 static int make(struct inet_sock *i)
 {
@@ -48,14 +43,14 @@ static int make(struct inet_sock *i)
     u = calloc(1, sizeof(*u));
     if (!u)
         return -ENOMEM;
-    netstack_lock(stack_of(i));
-    udp_ep_init(u, stack_of(i), &endpoint_cb, i, i->s.family, i->s.protocol);
+    netstack_lock(inet_stack_of(i));
+    udp_ep_init(u, inet_stack_of(i), &net_dgram_cb, i, i->s.family, i->s.protocol);
     net_endpoint_push_options(i, &u->ep);
     u->rcvbuf = (uint32_t)i->s.rcvbuf;
     u->gso_size = i->gso_size;
     u->gro = i->gro;
     i->udp = u;
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return 0;
 }
 
@@ -67,10 +62,10 @@ static int ensure(struct inet_sock *i)
 
     if (r < 0)
         return r;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     if (!i->udp->ep.lport)
         r = udp_bind(i->udp, &addr, htons(i->local.port), i->local.scope);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return r;
 }
 
@@ -116,11 +111,11 @@ int net_udp_connect(struct inet_sock *i, struct inet_end *dst)
 
     if (r < 0)
         return r;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     i->udp->rx_shutdown = false;
     r = udp_connect(i->udp, &dst->addr, htons(dst->port), dst->scope);
     src = i->udp->ep.laddr;
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     if (r == 0)
         inet_set_remote(i, dst, &src, TCP_S_ESTABLISHED);
     return r;
@@ -132,21 +127,21 @@ void net_udp_disconnect(struct inet_sock *i, bool inside)
 
     if (!i->udp)
         return;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     udp_disconnect(i->udp);
     i->udp->rx_shutdown = inside;
     while (inside && (p = udp_recv(i->udp, false)))
         pkt_free(p);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
 }
 
 void net_udp_close(struct inet_sock *i)
 {
     if (!i->udp)
         return;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     udp_ep_fini(i->udp);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     free(i->udp);
     i->udp = NULL;
 }
@@ -185,9 +180,9 @@ ssize_t net_udp_sendmsg(struct inet_sock *i, struct sk_msg *m, const struct inet
     }
     how.dontroute = m->flags & MSG_DONTROUTE;
     how.confirm = m->flags & MSG_CONFIRM;
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = udp_send(i->udp, &how, p);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return r < 0 ? r : (ssize_t)n;
 }
 
@@ -245,11 +240,11 @@ ssize_t net_udp_recvmsg(struct inet_sock *i, struct sk_msg *m)
     ssize_t r;
     size_t n;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     p = udp_recv(i->udp, peek);
     if (p && peek)
         p = pkt_clone(p);
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     if (!p)
         return -EAGAIN;
     n = p->len < m->uio->resid ? p->len : m->uio->resid;
@@ -278,9 +273,9 @@ bool net_udp_readable(struct inet_sock *i)
 {
     bool r;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     r = i->udp->rq.n > 0;
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return r;
 }
 
@@ -289,9 +284,9 @@ int net_udp_first_len(struct inet_sock *i)
     struct pkt *p;
     int n;
 
-    netstack_lock(stack_of(i));
+    netstack_lock(inet_stack_of(i));
     p = udp_recv(i->udp, true);
     n = p ? (int)p->len : 0;
-    netstack_unlock(stack_of(i));
+    netstack_unlock(inet_stack_of(i));
     return n;
 }
