@@ -8,9 +8,11 @@
 #include "cmd/runsc-c/oci/bundle.h"
 #include "cmd/runsc-c/oci/json.h"
 #include "cmd/runsc-c/sandbox/client.h"
+#include "cmd/runsc-c/sandbox/donated.h"
 #include "cmd/runsc-c/sandbox/launch.h"
 #include "cmd/runsc-c/sandbox/signals.h"
 #include "cmd/runsc-c/state.h"
+#include "sentry/boot/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,13 +130,14 @@ static int make_process(struct state_dir *d, const struct exec_opts *o, char **a
 }
 
 /* Sends the request; the pid in the container. */
-static int start_exec(int sock, const struct spec_process *p, const int fds[3], bool kill_on_close, struct error *e)
+static int start_exec(int sock, const struct spec_process *p, const struct sandbox_stdio *io, bool kill_on_close,
+                      struct error *e)
 {
     RunscC__Request q = RUNSC_C__REQUEST__INIT;
     RunscC__Exec exec = RUNSC_C__EXEC__INIT;
     RunscC__Process process;
     RunscC__Reply *reply;
-    int r = control_process_pack(p, &process);
+    int fds[CONTROL_MAX_FDS], r = control_process_pack(p, &process);
 
     if (r < 0)
         return error_set(e, -r, "exec");
@@ -143,7 +146,9 @@ static int start_exec(int sock, const struct spec_process *p, const int fds[3], 
     q.id = 1;
     q.what_case = RUNSC_C__REQUEST__WHAT_EXEC;
     q.exec = &exec;
-    r = client_call(sock, &q, fds, 3, &reply, e);
+    memcpy(fds, io->fd, sizeof(io->fd));
+    memcpy(fds + 3, io->extra, (size_t)io->nr_extra * sizeof(int));
+    r = client_call(sock, &q, fds, 3 + io->nr_extra, &reply, e);
     control_process_pack_free(&process);
     if (r < 0)
         return r;
@@ -202,15 +207,15 @@ static int stand_in(int sock, int pid)
     }
 }
 
-static int open_stdio(const struct exec_opts *o, int fds[3], struct error *e)
+static int open_stdio(const struct exec_opts *o, struct sandbox_stdio *io, struct error *e)
 {
     for (int i = 0; i < 3; i++)
-        fds[i] = i;
+        io->fd[i] = i;
     if (o->console_socket) {
         int slave = console_from_socket(o->console_socket, e);
         if (slave < 0)
             return slave;
-        fds[0] = fds[1] = fds[2] = slave;
+        io->fd[0] = io->fd[1] = io->fd[2] = slave;
     } else if (o->tty && o->detach) {
         return error_set(e, 0, "cannot allocate tty if runsc-c will detach without setting console socket");
     } else if (o->tty && !isatty(STDIN_FILENO)) {
@@ -260,15 +265,17 @@ static int open_running(const struct cli *cli, const char *id, bool ignore_pause
 static int cmd_exec(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
 {
     struct exec_opts *o = opts;
+    struct donated donated;
     struct spec_process p;
     struct state_dir d;
-    int fds[3], sock, pid, r;
+    struct sandbox_stdio io;
+    int sock, pid, r;
     pid_t child;
 
     if (!o->process && argc < 2)
         return error_set(e, 0, "exec: no command given");
-    if (o->preserve_fds)
-        return error_set(e, ENOTSUP, "--preserve-fds %d", o->preserve_fds);
+    if ((r = donated_find(o->preserve_fds, false, &donated, e)) < 0)
+        return r;
     r = open_running(cli, argv[0], o->ignore_paused, &d, e);
     if (r < 0)
         return r;
@@ -279,11 +286,15 @@ static int cmd_exec(const struct cli *cli, void *opts, int argc, char **argv, st
     sock = r < 0 ? r : client_connect(&d, e);
     if (sock < 0)
         return sock;
-    if ((r = open_stdio(o, fds, e)) < 0)
+    if ((r = open_stdio(o, &io, e)) < 0)
         return r;
+    donated_add(&donated, &io);
     signals_block();
-    pid = start_exec(sock, &p, fds, true, e);
+    pid = start_exec(sock, &p, &io, true, e);
     state_close(&d);
+    /* So that the other end of a pipe sees the guest's end of it close. */
+    for (int i = 0; i < io.nr_extra; i++)
+        close(io.extra[i]);
     if (pid < 0)
         return pid;
     if (!o->detach) {
@@ -295,7 +306,7 @@ static int cmd_exec(const struct cli *cli, void *opts, int argc, char **argv, st
     if (child < 0)
         return error_set(e, errno, "fork");
     if (child == 0)
-        detached(sock, pid, o->console_socket ? fds[0] : -1);
+        detached(sock, pid, o->console_socket ? io.fd[0] : -1);
     return o->pid_file ? write_pid_file(o->pid_file, child, e) : 0;
 }
 
@@ -316,7 +327,7 @@ static const struct opt exec_opts[] = {
     O("pid-file", 0, OPT_STRING, pid_file, "FILE", "write the process id of its stand-in there"),
     O("console-socket", 0, OPT_STRING, console_socket, "PATH", "where to send the terminal's master"),
     O("ignore-paused", 0, OPT_FLAG, ignore_paused, NULL, "accepted for callers of runc"),
-    O("preserve-fds", 0, OPT_INT, preserve_fds, "N", "0 is accepted for callers of runc; descriptors cannot be passed"),
+    O("preserve-fds", 0, OPT_INT, preserve_fds, "N", "pass N descriptors, from 3 on"),
     O("apparmor", 0, OPT_STRING, apparmor, "PROFILE", "accepted for callers of runc"),
     O("process-label", 0, OPT_STRING, process_label, "LABEL", "accepted for callers of runc"),
     O("cgroup", 0, OPT_STRING, cgroup, "PATH", "accepted for callers of runc"),

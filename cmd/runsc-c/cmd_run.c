@@ -22,12 +22,12 @@ struct run_opts {
     {                                                                     \
         name, letter, kind, offsetof(struct run_opts, field), value, help \
     }
-#define COMMON_OPTS                                                                                                          \
-    O("bundle", 'b', OPT_STRING, bundle, "DIR", "the bundle (default: the current directory)"),                              \
-        O("pid-file", 0, OPT_STRING, pid_file, "FILE", "write the sandbox's process id there"),                              \
-        O("console-socket", 0, OPT_STRING, console_socket, "PATH", "where to send the terminal's master"),                   \
-        O("preserve-fds", 0, OPT_INT, preserve_fds, "N", "0 is accepted for callers of runc; descriptors cannot be passed"), \
-        O("no-pivot", 0, OPT_FLAG, no_pivot, NULL, "accepted for callers of runc"),                                          \
+#define COMMON_OPTS                                                                                                 \
+    O("bundle", 'b', OPT_STRING, bundle, "DIR", "the bundle (default: the current directory)"),                     \
+        O("pid-file", 0, OPT_STRING, pid_file, "FILE", "write the sandbox's process id there"),                     \
+        O("console-socket", 0, OPT_STRING, console_socket, "PATH", "where to send the terminal's master"),          \
+        O("preserve-fds", 0, OPT_INT, preserve_fds, "N", "pass N descriptors, from 3 (and behind $LISTEN_FDS) on"), \
+        O("no-pivot", 0, OPT_FLAG, no_pivot, NULL, "accepted for callers of runc"),                                 \
         O("no-new-keyring", 0, OPT_FLAG, no_new_keyring, NULL, "accepted for callers of runc")
 
 static const struct opt create_opts[] = {COMMON_OPTS, OPT_END};
@@ -95,12 +95,8 @@ static int run_bundle(const struct cli *global, const struct run_opts *o, const 
     };
     int r;
 
-    /* A sandbox that outlives us must not hold what we happened to inherit. */
-    if (detach)
-        close_range(3, ~0U, 0);
-    if (o->preserve_fds)
-        return error_set(e, ENOTSUP, "--preserve-fds %d", o->preserve_fds);
-    if ((r = state_check_id(id, e)) < 0 || (r = bundle_load(o->bundle ? o->bundle : ".", &b, e)) < 0 ||
+    if ((r = donated_find(o->preserve_fds, true, &l.donated, e)) < 0 || (r = state_check_id(id, e)) < 0 ||
+        (r = bundle_load(o->bundle ? o->bundle : ".", &b, e)) < 0 || (r = donated_tell(&l.donated, &b.spec.process, e)) < 0 ||
         (r = flags_from_annotations(cli, b.annotations, e)) < 0 || (r = cli_start_log(cli, e)) < 0)
         return r;
     l.spec = &b.spec;

@@ -41,12 +41,16 @@ int must_check boot_rootfs(struct sandbox *sb, struct error *e);
 
 /* stdio.c: a descriptor table with 0, 1 and 2. */
 int must_check boot_stdio(struct sandbox *sb, const struct sandbox_stdio *io, struct fdtable **out);
+/* Adds those from 3 on. Takes them over in any case. */
+int must_check boot_extra_fds(struct sandbox *sb, const struct sandbox_stdio *io, struct fdtable *ft, struct error *e);
 int must_check boot_fdtable_of(struct file *in, struct file *out, struct file *err, struct fdtable **ft);
 
 /* process.c: starts a process of `spec`. Takes over the descriptors of `io` in any case. */
 int must_check boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io,
                           void (*exited)(struct kernel *k, pid_t pid, int wstatus, void *arg), void *arg, pid_t *pid,
                           struct tty **console, struct error *e);
+/* Gives the host's terminal behind one back as it was, and forgets it. NULL: none. */
+void boot_drop_console(struct tty **console);
 /* Whether argv[0] of `spec` can be found and executed. */
 int must_check boot_check_exe(struct sandbox *sb, const struct spec_process *spec, struct error *e);
 

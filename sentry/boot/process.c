@@ -171,15 +171,8 @@ static const char **with_one_more(const char **list, const char *s)
     return out;
 }
 
-static void close_all(const struct sandbox_stdio *io)
-{
-    for (int i = 0; i < 3; i++)
-        if (io->fd[i] >= 0)
-            close(io->fd[i]);
-}
-
-/* The descriptor table: a terminal of ours, or the host's descriptors themselves. */
-static int make_files(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io,
+/* 0, 1 and 2: a terminal of ours, or the host's descriptors themselves. */
+static int make_stdio(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io,
                       struct fdtable **files, struct tty_jobctl **ctty, struct tty **console, struct error *e)
 {
     struct file *f = NULL;
@@ -203,6 +196,28 @@ static int make_files(struct sandbox *sb, const struct spec_process *spec, const
     }
     file_put(f);
     return r < 0 ? error_set(e, -r, "terminal") : 0;
+}
+
+static int make_files(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io,
+                      struct fdtable **files, struct tty_jobctl **ctty, struct tty **console, struct error *e)
+{
+    int r = make_stdio(sb, spec, io, files, ctty, console, e);
+
+    if (r < 0) {
+        for (int i = 0; i < io->nr_extra; i++)
+            close(io->extra[i]);
+        return r;
+    }
+    return boot_extra_fds(sb, io, *files, e);
+}
+
+void boot_drop_console(struct tty **console)
+{
+    if (!*console)
+        return;
+    tty_host_restore(*console);
+    tty_put(*console);
+    *console = NULL;
 }
 
 int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct sandbox_stdio *io,
@@ -237,7 +252,7 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
         envp = with_one_more(spec->envp, home);
         if (!envp) {
             free(home);
-            close_all(io);
+            sandbox_stdio_close(io);
             return error_set(e, ENOMEM, "process");
         }
         pp.envp = envp;
@@ -245,7 +260,7 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
     pp.cred = make_cred(spec);
     pp.fs = fs_struct_dup(sb->fs);
     if (!pp.cred || !pp.fs) {
-        close_all(io);
+        sandbox_stdio_close(io);
         r = error_set(e, ENOMEM, "process");
         goto fail;
     }
@@ -254,7 +269,7 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
     mutex_unlock(&pp.fs->lock);
     r = make_cwd(sb, pp.fs, pp.cred, spec->cwd ? spec->cwd : "/", e);
     if (r < 0) {
-        close_all(io);
+        sandbox_stdio_close(io);
         goto fail;
     }
     r = make_files(sb, spec, io, &pp.files, &pp.ctty, console, e);
@@ -266,15 +281,14 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
     if (r == 0)
         return 0;
     exec_error(e, r, spec->argv[0]);
-    if (*console) {
-        tty_host_restore(*console);
-        tty_put(*console);
-    }
-    *console = NULL;
+    boot_drop_console(console);
     return r;
 fail:
     free(envp);
     free(home);
+    boot_drop_console(console);
+    if (pp.files)
+        fdtable_put(pp.files, NULL);
     if (pp.cred)
         cred_put(pp.cred);
     if (pp.fs)

@@ -117,21 +117,12 @@ int sandbox_check_init(struct sandbox *sb, struct error *e)
     return boot_check_exe(sb, &sb->spec->process, e);
 }
 
-static void release_console(struct tty **console)
-{
-    if (!*console)
-        return;
-    tty_host_restore(*console);
-    tty_put(*console);
-    *console = NULL;
-}
-
 static void exit_on_loop(struct host_work *w)
 {
     struct sandbox *sb = container_of(w, struct sandbox, exit_work);
 
     log_info("init has exited: wait status %#x", sb->wstatus);
-    release_console(&sb->console);
+    boot_drop_console(&sb->console);
     if (sb->on_exit)
         sb->on_exit(sb->on_exit_arg, sb->wstatus);
     host_loop_stop(sb->loop);
@@ -204,7 +195,7 @@ static void exec_exit_on_loop(struct host_work *w)
 {
     struct exec_exit *x = container_of(w, struct exec_exit, work);
 
-    release_console(&x->p->console);
+    boot_drop_console(&x->p->console);
     x->p->exited(x->p, x->wstatus);
     free(x);
 }

@@ -18,13 +18,16 @@ struct sandbox;
 struct tty;
 
 /*
- * How a process talks to the world: three host descriptors, which the sandbox takes over (it closes them in any case). With a
+ * How a process talks to the world: host descriptors, which the sandbox takes over (it closes them in any case). With a
  * terminal in the process spec, `fd[0]` is a terminal of the host, and the process gets one of the sandbox that is connected
  * with it.
  */
 struct sandbox_stdio {
     int fd[3];
+    int nr_extra; /* further ones, which become 3 and up: files, pipes, sockets and devices, but no directories */
+    int extra[SPEC_EXTRA_FDS];
 };
+void sandbox_stdio_close(const struct sandbox_stdio *io);
 
 /*
  * What is to be had only before the sentry is confined: raises this process's limits on descriptors and threads, and notes in

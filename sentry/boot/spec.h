@@ -43,6 +43,9 @@ struct spec_process {
     bool held, killable_init;               /* see sentry/kernel/boot.h */
 };
 
+/* At most this many descriptors besides 0, 1 and 2 can be given to a process. */
+enum { SPEC_EXTRA_FDS = 200 };
+
 /* `count` ids from `inside` on, as the container knows them, are those from `outside` on for whoever starts it. */
 struct spec_idmap {
     uint32_t inside, outside, count;

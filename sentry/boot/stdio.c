@@ -1,4 +1,4 @@
-/* Descriptor tables of new processes: 0, 1 and 2. */
+/* Descriptor tables of new processes: 0, 1 and 2, and what else they are given. */
 #include "sentry/boot/boot_internal.h"
 
 #include "sentry/host/host_file.h"
@@ -15,6 +15,37 @@ int boot_fdtable_of(struct file *in, struct file *out, struct file *err, struct 
 
     for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(files); i++)
         r = fd_install(*ft, files[i], (int)i, false, 1024);
+    return r < 0 ? r : 0;
+}
+
+void sandbox_stdio_close(const struct sandbox_stdio *io)
+{
+    for (int i = 0; i < 3; i++)
+        if (io->fd[i] >= 0)
+            close(io->fd[i]);
+    for (int i = 0; i < io->nr_extra; i++)
+        close(io->extra[i]);
+}
+
+int boot_extra_fds(struct sandbox *sb, const struct sandbox_stdio *io, struct fdtable *ft, struct error *e)
+{
+    int r = 0;
+
+    for (int i = 0; i < io->nr_extra; i++) {
+        struct file *f;
+
+        if (r < 0) {
+            close(io->extra[i]);
+            continue;
+        }
+        r = host_file_create(sb->loop, io->extra[i], &f);
+        if (r == 0) {
+            r = fd_install(ft, f, 3 + i, false, 1024);
+            file_put(f);
+        }
+        if (r < 0)
+            error_set(e, -r, "descriptor %d", 3 + i);
+    }
     return r < 0 ? r : 0;
 }
 

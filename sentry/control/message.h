@@ -11,9 +11,10 @@
 
 #include "sentry/control/control.pb-c.h" /* generated */
 
-enum { CONTROL_MAX_MESSAGE = 4 << 20, CONTROL_MAX_FDS = NET_CONFIG_FDS };
+enum { CONTROL_MAX_MESSAGE = 4 << 20, CONTROL_MAX_FDS = 3 + SPEC_EXTRA_FDS };
 
 /* An incoming message as it grows. Zeroed to begin with. */
+_Static_assert(CONTROL_MAX_FDS >= NET_CONFIG_FDS, "start sends the network's descriptors");
 struct control_buf {
     uint8_t *data;
     size_t len, size;

@@ -207,7 +207,7 @@ static bool serve_exec(struct conn *c, const RunscC__Request *q)
     struct exec *x = NULL;
     int r;
 
-    if (c->in.nr_fds != 3 || !q->exec->process)
+    if (c->in.nr_fds < 3 || !q->exec->process)
         return reply_result(c, q->id, error_set(&e, 0, "exec needs a process and three descriptors"), &e);
     r = control_process_unpack(q->exec->process, &spec);
     if (r < 0)
@@ -219,6 +219,8 @@ static bool serve_exec(struct conn *c, const RunscC__Request *q)
         r = error_set(&e, 0, "cannot exec in a container that is not running");
     } else {
         memcpy(io.fd, c->in.fds, sizeof(io.fd));
+        io.nr_extra = c->in.nr_fds - 3;
+        memcpy(io.extra, c->in.fds + 3, (size_t)io.nr_extra * sizeof(int));
         c->in.nr_fds = 0;
         x->proc.exited = exec_exited;
         r = sandbox_exec(c->s->sb, &spec, &io, &x->proc, &e);

@@ -364,8 +364,14 @@ int host_file_create(struct host_loop *loop, int fd, struct file **out)
         free(h);
         return r;
     }
-    h->fd = fd;
     h->flags = fcntl(fd, F_GETFL);
+    if (S_ISDIR(st.st_mode) || !(st.st_mode & S_IFMT) || h->flags < 0 || h->flags & O_PATH) {
+        r = S_ISDIR(st.st_mode) ? -EISDIR : -EOPNOTSUPP;
+        close(fd);
+        free(h);
+        return r;
+    }
+    h->fd = fd;
     h->type = st.st_mode & S_IFMT;
     h->loop = loop;
     waitq_init(&h->wq);

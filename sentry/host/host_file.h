@@ -10,7 +10,10 @@
 struct file;
 struct host_loop;
 
-/* Takes over `fd`, also when it fails. `*out` has one reference. */
+/*
+ * Takes over `fd`, also when it fails. `*out` has one reference. -EISDIR: a directory would be a way to the host's other files;
+ * -EOPNOTSUPP: it is nothing that a guest could have of us.
+ */
 int must_check host_file_create(struct host_loop *loop, int fd, struct file **out);
 
 #endif

@@ -114,11 +114,6 @@ def test_tmpcopyup_begins_with_what_is_covered(b):
     refuses(b, "tmpcopyup is for tmpfs", "run", "c1")
 
 
-def test_descriptors_cannot_be_passed(b):
-    refuses(b, "preserve-fds.*not supported", "run", "--preserve-fds", "1", "c1")
-    eq(b.args("true").cli("run", "--preserve-fds", "0", "c1")[0], 0)
-
-
 def test_what_is_not_supported_is_refused_by_name(b):
     b.config["linux"]["intelRdt"] = {"closID": "x"}
     refuses(b, "linux.intelRdt: Operation not supported", "run", "c1")

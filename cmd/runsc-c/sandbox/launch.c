@@ -299,6 +299,7 @@ static pid_t start_sentry(struct start *st, struct error *e)
     r = st->foreground ? take_stdio(&st->io, e) : detached_stdio(l, &st->io, e);
     if (r < 0 || (l->state && (r = st->listen_fd = state_listen(l->state, e)) < 0))
         return r;
+    donated_add(&l->donated, &st->io);
     st->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (st->null_fd < 0 || pipe2(st->report, O_CLOEXEC) < 0)
         return error_set(e, errno, "sandbox process");
@@ -315,8 +316,7 @@ static pid_t start_sentry(struct start *st, struct error *e)
     close(st->null_fd);
     if (st->net[1] >= 0)
         close(st->net[1]);
-    for (int i = 0; i < 3; i++)
-        close(st->io.fd[i]);
+    sandbox_stdio_close(&st->io);
     if (st->listen_fd >= 0)
         close(st->listen_fd);
     r = see_through(st, child, e);

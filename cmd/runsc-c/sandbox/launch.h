@@ -17,6 +17,7 @@
 #define CMD_RUNSC_C_SANDBOX_LAUNCH_H
 
 #include "cmd/runsc-c/cli.h"
+#include "cmd/runsc-c/sandbox/donated.h"
 #include "cmd/runsc-c/state.h"
 #include "sentry/boot/spec.h"
 
@@ -32,7 +33,8 @@ struct launch {
     struct cgroup *cgroup;      /* which the sentry joins; NULL: none */
     const char *pid_file;       /* NULL: none */
     const char *console_socket; /* detached with a terminal: where the terminal's master goes */
-    bool start;                 /* detached: start init at once */
+    struct donated donated;
+    bool start; /* detached: start init at once */
 };
 
 /* Runs to the end; the exit status as a shell gives it, or -errno with *e. poststop hooks are the caller's. */
