@@ -74,8 +74,7 @@ void net_drain(struct net *net);
 
 /* /proc/net: the whole text, headings included. */
 void net_show_unix(struct net *net, struct seq *s);
-void net_show_tcp(struct net *net, struct seq *s, bool v6);
-void net_show_udp(struct net *net, struct seq *s, bool v6);
+void net_show_inet(struct net *net, struct seq *s, int protocol, bool v6); /* tcp, udp, udplite, raw, icmp */
 void net_show_netlink(struct net *net, struct seq *s);
 void net_show_dev(struct net *net, struct seq *s);
 void net_show_if_inet6(struct net *net, struct seq *s);
@@ -86,9 +85,8 @@ void net_show_igmp(struct net *net, struct seq *s, bool v6);
 void net_show_snmp(struct net *net, struct seq *s);
 void net_show_snmp6(struct net *net, struct seq *s);
 void net_show_netstat(struct net *net, struct seq *s);
-void net_show_raw(struct net *net, struct seq *s, bool v6);
 void net_show_packet(struct net *net, struct seq *s);
-void net_show_sockstat(struct net *net, struct seq *s);
+void net_show_sockstat(struct net *net, struct seq *s, bool v6);
 void net_show_tables(struct net *net, struct seq *s, bool v6); /* of iptables-legacy */
 void net_show_conntrack(struct net *net, struct seq *s);
 

@@ -102,6 +102,7 @@ struct socket {
     struct skb_queue rq GUARDED_BY(lock);
     atomic_uint shutdown; /* SHUT_MASK_*; written under lock */
     atomic_int err;       /* pending error (SO_ERROR), positive */
+    atomic_uint drops;    /* messages that found the queue full */
     atomic_uint wmem;     /* what messages of ours still cost in others' queues */
     atomic_bool nospace;  /* a writer waits, or has been told to: consuming wakes it */
 

@@ -6,6 +6,8 @@
 
 #include "sentry/socket/net.h"
 
+#include <netinet/in.h>
+
 #define NET_SHOW(name_, call_)                                                               \
     static int name_(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c) \
     {                                                                                        \
@@ -24,23 +26,30 @@ NET_SHOW(show_conntrack, net_show_conntrack(n->k->net, s))
 NET_SHOW(show_ipv6_route, net_show_ipv6_route(n->k->net, s))
 NET_SHOW(show_netstat, net_show_netstat(n->k->net, s))
 NET_SHOW(show_packet, net_show_packet(n->k->net, s))
-NET_SHOW(show_raw, net_show_raw(n->k->net, s, false))
-NET_SHOW(show_raw6, net_show_raw(n->k->net, s, true))
 NET_SHOW(show_route, net_show_route(n->k->net, s))
 NET_SHOW(show_snmp, net_show_snmp(n->k->net, s))
 NET_SHOW(show_snmp6, net_show_snmp6(n->k->net, s))
 NET_SHOW(show_netlink, net_show_netlink(n->k->net, s))
-NET_SHOW(show_sockstat, net_show_sockstat(n->k->net, s))
-NET_SHOW(show_tcp, net_show_tcp(n->k->net, s, false))
-NET_SHOW(show_tcp6, net_show_tcp(n->k->net, s, true))
-NET_SHOW(show_udp, net_show_udp(n->k->net, s, false))
-NET_SHOW(show_udp6, net_show_udp(n->k->net, s, true))
+NET_SHOW(show_sockstat, net_show_sockstat(n->k->net, s, false))
+NET_SHOW(show_sockstat6, net_show_sockstat(n->k->net, s, true))
+NET_SHOW(show_tcp, net_show_inet(n->k->net, s, IPPROTO_TCP, false))
+NET_SHOW(show_tcp6, net_show_inet(n->k->net, s, IPPROTO_TCP, true))
+NET_SHOW(show_udp, net_show_inet(n->k->net, s, IPPROTO_UDP, false))
+NET_SHOW(show_udp6, net_show_inet(n->k->net, s, IPPROTO_UDP, true))
+NET_SHOW(show_udplite, net_show_inet(n->k->net, s, IPPROTO_UDPLITE, false))
+NET_SHOW(show_udplite6, net_show_inet(n->k->net, s, IPPROTO_UDPLITE, true))
+NET_SHOW(show_raw, net_show_inet(n->k->net, s, IPPROTO_RAW, false))
+NET_SHOW(show_raw6, net_show_inet(n->k->net, s, IPPROTO_RAW, true))
+NET_SHOW(show_icmp, net_show_inet(n->k->net, s, IPPROTO_ICMP, false))
+NET_SHOW(show_icmp6, net_show_inet(n->k->net, s, IPPROTO_ICMP, true))
 NET_SHOW(show_unix, net_show_unix(n->k->net, s))
 
 const struct pseudo_desc proc_net_rows[] = {
     PSEUDO_FILE("arp", 0444, show_arp),
     PSEUDO_FILE("dev", 0444, show_dev),
     PSEUDO_TEXT("dev_mcast", ""),
+    PSEUDO_FILE("icmp", 0444, show_icmp),
+    PSEUDO_FILE("icmp6", 0444, show_icmp6),
     PSEUDO_FILE("if_inet6", 0444, show_if_inet6),
     PSEUDO_FILE("igmp", 0444, show_igmp),
     PSEUDO_FILE("igmp6", 0444, show_igmp6),
@@ -61,10 +70,13 @@ const struct pseudo_desc proc_net_rows[] = {
     PSEUDO_FILE("snmp", 0444, show_snmp),
     PSEUDO_FILE("snmp6", 0444, show_snmp6),
     PSEUDO_FILE("sockstat", 0444, show_sockstat),
+    PSEUDO_FILE("sockstat6", 0444, show_sockstat6),
     PSEUDO_FILE("tcp", 0444, show_tcp),
     PSEUDO_FILE("tcp6", 0444, show_tcp6),
     PSEUDO_FILE("udp", 0444, show_udp),
     PSEUDO_FILE("udp6", 0444, show_udp6),
+    PSEUDO_FILE("udplite", 0444, show_udplite),
+    PSEUDO_FILE("udplite6", 0444, show_udplite6),
     PSEUDO_FILE("unix", 0444, show_unix),
     PSEUDO_TEXT("wireless", ""),
     PSEUDO_END,

@@ -12,13 +12,13 @@
 #ifndef SENTRY_SOCKET_INET_LOOPBACK_INET_H
 #define SENTRY_SOCKET_INET_LOOPBACK_INET_H
 
+#include "netstack/tcp.h"
 #include "sentry/kernel/ktimer.h"
 #include "sentry/socket/net.h"
 #include "sentry/socket/scm.h"
 #include "sentry/socket/socket.h"
 
 struct raw_ep;
-struct tcp_sock;
 struct udp_ep;
 
 /* One end: address and port. */
@@ -149,7 +149,18 @@ void lo_udp_deliver_from(struct net *net, const struct inet_end *src, const stru
 struct inet_sock *lo_tcp_make_server(struct inet_sock *listener); /* an accepted connection's, as the listener is set up */
 void lo_tcp_unprepare(struct inet_sock *i);                       /* back to before connect(2); s.lock is held */
 
+/*
+ * show.c: calls fn for all sockets of a protocol (IPPROTO_ICMP: ping sockets, IPPROTO_RAW: all raw ones) that have a port,
+ * until it returns false: under a lock of the socket or the stack's. An entry's owner is the struct inet_sock, its port for a
+ * raw one the protocol.
+ */
+typedef bool inet_show_fn(void *ctx, const struct tcp_entry *e);
+void inet_for_each(struct net *net, int protocol, inet_show_fn *fn, void *ctx);
+uint64_t inet_drops(const struct inet_sock *i); /* datagrams that found the queue full */
+
 /* option.c */
+/* What is to be told of a connection inside; s.lock is held. */
+void lo_tcp_info(const struct inet_sock *i, struct tcp_info_full *info);
 void inet_options_init(struct inet_options *o);
 /* Calls fn for each option of a level that differs from its default. */
 void inet_options_changed(const struct inet_options *o, int level, void (*fn)(void *arg, int name, int value), void *arg);

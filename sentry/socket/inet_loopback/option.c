@@ -288,35 +288,43 @@ static int put_bytes(void *val, socklen_t *len, const void *from, socklen_t n)
     return 0;
 }
 
+void lo_tcp_info(const struct inet_sock *i, struct tcp_info_full *info)
+{
+    *info = (struct tcp_info_full){
+        .state = (uint8_t)lo_tcp_kernel_state(i),
+        .options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE,
+        .snd_wscale = 7,
+        .rcv_wscale = 7,
+        .rto = 200000,
+        .ato = 40000,
+        .snd_mss = LO_MSS,
+        .rcv_mss = LO_MSS,
+        .pmtu = INET_LO_MTU,
+        .rcv_ssthresh = 65483,
+        .rtt = 20,
+        .rttvar = 10,
+        .snd_ssthresh = INT_MAX,
+        .snd_cwnd = 10,
+        .advmss = LO_MSS,
+        .reordering = 3,
+        .rcv_space = 65483,
+        .min_rtt = 20,
+        .bytes_acked = i->sent,
+        .bytes_sent = i->sent,
+        .bytes_received = i->received,
+    };
+    if (i->state == TCP_S_LISTEN) {
+        info->unacked = i->nr_accepts;
+        info->sacked = i->backlog;
+    }
+}
+
 static int get_tcp_info(struct inet_sock *i, void *val, socklen_t *len)
 {
-    struct tcp_info info = {
-        .tcpi_rto = 200000,
-        .tcpi_ato = 40000,
-        .tcpi_snd_mss = LO_MSS,
-        .tcpi_rcv_mss = LO_MSS,
-        .tcpi_pmtu = INET_LO_MTU,
-        .tcpi_rcv_ssthresh = 65483,
-        .tcpi_rtt = 20,
-        .tcpi_rttvar = 10,
-        .tcpi_snd_ssthresh = INT_MAX,
-        .tcpi_snd_cwnd = 10,
-        .tcpi_advmss = LO_MSS,
-        .tcpi_reordering = 3,
-        .tcpi_rcv_space = 65483,
-        .tcpi_options = TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE,
-        .tcpi_snd_wscale = 7,
-        .tcpi_rcv_wscale = 7,
-    };
+    struct tcp_info_full info;
 
     mutex_lock(&i->s.lock);
-    info.tcpi_state = (uint8_t)lo_tcp_kernel_state(i);
-    if (i->state == TCP_S_LISTEN) {
-        info.tcpi_unacked = i->nr_accepts;
-        info.tcpi_sacked = i->backlog;
-    }
-    info.tcpi_bytes_acked = i->sent;
-    info.tcpi_bytes_received = i->received;
+    lo_tcp_info(i, &info);
     mutex_unlock(&i->s.lock);
     return put_bytes(val, len, &info, sizeof(info));
 }

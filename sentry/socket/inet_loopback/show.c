@@ -1,114 +1,298 @@
-/* /proc/net/tcp, tcp6, udp, udp6 and sockstat. */
+/*
+ * Internet sockets as they are shown: by /proc/net/tcp, udp, raw, icmp (and their kin of IPv6) and by sock_diag. One walk finds
+ * them all, those of inet_loopback's tables and those of the netstack.
+ */
 #include "sentry/fs/pseudofs.h"
 #include "sentry/socket/inet_loopback/inet.h"
 #include "sentry/socket/inet_net/inet_net.h"
 
+#include "netstack/raw.h"
+#include "netstack/udp.h"
+
+#include <stdlib.h>
 #include <string.h>
 
-#define V4_HEADING "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
-#define V6_HEADING                                                                                                        \
-    "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when " \
-    "retrnsmt   uid  timeout inode"
+#define HZ_NS 10000000 /* USER_HZ */
 
-/* Linux prints addresses as 32-bit words in host order. */
-static void show_end(struct seq *s, const struct inet_end *e, bool v6)
+/* What is shown of a socket of the tables. s.lock is held. */
+static void table_entry(struct inet_sock *i, struct tcp_entry *e)
 {
-    uint32_t w[4];
+    struct tcp_entry outside;
 
-    memcpy(w, &e->addr, sizeof(w));
-    if (v6)
-        seq_printf(s, "%08X%08X%08X%08X:%04X", w[0], w[1], w[2], w[3], e->port);
-    else
-        seq_printf(s, "%08X:%04X", w[3], e->port);
+    *e = (struct tcp_entry){.owner = i,
+                            .family = i->s.family,
+                            .state = i->state == TCP_S_ESTABLISHED ? TCPS_ESTABLISHED : TCPS_CLOSE,
+                            .laddr = i->local.addr,
+                            .raddr = i->remote.addr,
+                            .lport = htons(i->local.port),
+                            .rport = htons(i->remote.port),
+                            .ifindex = i->bound_if,
+                            .uid = i->s.uid,
+                            .rqueue = (uint32_t)atomic_load(&i->s.rq.bytes),
+                            .v6only = i->o.v6only,
+                            .shut_rd = atomic_load(&i->s.shutdown) & SHUT_MASK_RCV,
+                            .shut_wr = atomic_load(&i->s.shutdown) & SHUT_MASK_SEND,
+                            .rto_us = 200000,
+                            .ato_ns = 40000000,
+                            .quick_pingpong = 30,
+                            .cwnd = 10,
+                            .ssthresh = UINT32_MAX};
+    if (i->s.type == SOCK_STREAM) {
+        e->state = lo_tcp_kernel_state(i);
+        if (i->state != TCP_S_LISTEN)
+            return;
+        e->rqueue = i->nr_accepts;
+        e->wqueue = i->backlog;
+        e->rto_us = 1000000;
+        e->ato_ns = 0;
+        e->quick_pingpong = 0;
+        e->ssthresh = 0;
+    }
+    if (!i->tp && !i->udp)
+        return;
+    netstack_lock(inet_stack_of(i));
+    if (i->tp) {
+        tcp_entry_of(i->tp, &outside);
+        e->rqueue += outside.rqueue;
+    } else {
+        e->rqueue += (uint32_t)i->udp->rq.memory;
+    }
+    netstack_unlock(inet_stack_of(i));
 }
 
-static void show_sock(struct seq *s, const struct inet_sock *i, int n, bool v6)
+/* All sockets of a table, referenced: an array of *n, NULL if there are none or there is no memory. */
+static struct inet_sock **collect(struct inet_table *tb, size_t *n)
 {
-    bool udp = i->s.type == SOCK_DGRAM;
-    int state = udp ? (i->state == TCP_S_ESTABLISHED ? 1 : 7) : lo_tcp_kernel_state(i);
-    size_t start = s->len;
+    struct inet_sock *i, **all, **more;
+    size_t cap = 16;
 
-    seq_printf(s, "%*d: ", udp ? 5 : 4, n);
-    show_end(s, &i->local, v6);
-    seq_putc(s, ' ');
-    show_end(s, &i->remote, v6);
-    seq_printf(s, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %llu %u %016lx", state, 0u,
-               i->state == TCP_S_LISTEN ? i->nr_accepts : (unsigned int)atomic_load(&i->s.rq.bytes), 0u, 0ul, 0u, i->s.uid, 0,
-               (unsigned long long)i->s.ino, ref_read(&i->s.ref), 0ul);
-    if (udp)
-        seq_puts(s, " 0");
-    else
-        seq_puts(s, i->state == TCP_S_LISTEN ? " 100 0 0 10 0" : " 20 4 30 10 -1");
-    if (!v6)
-        seq_pad(s, start, 149);
-    seq_putc(s, '\n');
-}
-
-/* The number of lines. Connections over the network are shown by the netstack. */
-static int show_table(struct inet_table *tb, struct seq *s, bool v6)
-{
-    struct inet_sock *i;
-    int n = 0;
-
+    *n = 0;
+    all = malloc(cap * sizeof(struct inet_sock *));
+    if (!all)
+        return NULL;
     mutex_lock(&tb->lock);
     for (int b = 0; b < INET_BUCKETS; b++) {
         list_for_each_entry(i, &tb->bucket[b], port_node) {
-            if ((i->s.family == AF_INET6) == v6 && i->state != TCP_S_NET)
-                show_sock(s, i, n++, v6);
+            if (*n == cap) {
+                more = realloc(all, 2 * cap * sizeof(struct inet_sock *));
+                if (!more)
+                    break;
+                all = more;
+                cap *= 2;
+            }
+            if (ref_get_unless_zero(&i->s.ref))
+                all[(*n)++] = i;
         }
     }
     mutex_unlock(&tb->lock);
-    return n;
+    return all;
 }
 
-void net_show_tcp(struct net *net, struct seq *s, bool v6)
+static bool each_of_table(struct inet_table *tb, inet_show_fn *fn, void *ctx)
 {
-    size_t start = s->len;
+    struct inet_sock **all;
+    struct tcp_entry e;
+    bool more = true;
+    size_t n;
 
-    seq_puts(s, v6 ? V6_HEADING : V4_HEADING);
-    if (!v6)
-        seq_pad(s, start, 149);
-    seq_putc(s, '\n');
-    net_show_tcp_outside(net, s, v6, show_table(net->tcp, s, v6));
-}
+    all = collect(tb, &n);
+    for (size_t k = 0; k < n; k++) {
+        struct inet_sock *i = all[k];
 
-void net_show_udp(struct net *net, struct seq *s, bool v6)
-{
-    size_t start = s->len;
-
-    seq_puts(s, v6 ? V6_HEADING : V4_HEADING);
-    seq_puts(s, " ref pointer drops");
-    if (!v6)
-        seq_pad(s, start, 127);
-    seq_putc(s, '\n');
-    show_table(net->udp, s, v6);
-}
-
-static unsigned int count(struct inet_table *tb, bool v6)
-{
-    struct inet_sock *i;
-    unsigned int n = 0;
-
-    mutex_lock(&tb->lock);
-    for (int b = 0; b < INET_BUCKETS; b++) {
-        list_for_each_entry(i, &tb->bucket[b], port_node)
-            n += (i->s.family == AF_INET6) == v6;
+        mutex_lock(&i->s.lock);
+        if (more && i->local.port && i->state != TCP_S_NET) {
+            table_entry(i, &e);
+            more = fn(ctx, &e);
+        }
+        mutex_unlock(&i->s.lock);
+        socket_put(&i->s);
     }
-    mutex_unlock(&tb->lock);
-    return n;
+    free(all);
+    return more;
 }
 
-void net_show_sockstat(struct net *net, struct seq *s)
+struct walk {
+    inet_show_fn *fn;
+    void *ctx;
+};
+
+/* Connections of the netstack; listeners are in inet_loopback's tables, too. */
+static bool outside_tcp(void *ctx, const struct tcp_entry *from)
 {
-    unsigned int tcp = count(net->tcp, false) + count(net->tcp, true), udp = count(net->udp, false) + count(net->udp, true),
-                 un = 0;
+    const struct inet_sock *i = from->owner;
+    const struct walk *w = ctx;
+    struct tcp_entry e = *from;
+
+    if ((e.state == TCPS_LISTEN && i) || e.state == TCPS_CLOSE)
+        return true;
+    if (i)
+        e.uid = i->s.uid;
+    if (e.state == TCPS_NEW_SYN_RECV)
+        e.state = TCPS_SYN_RECV;
+    return w->fn(w->ctx, &e);
+}
+
+static void each_raw(struct net *net, bool ping, inet_show_fn *fn, void *ctx)
+{
+    struct raw_ep *r;
+
+    netstack_lock(net->stack);
+    list_for_each_entry(r, &net->stack->raw_eps, node) {
+        const struct inet_sock *i = r->ep.owner;
+        struct tcp_entry e = {.owner = r->ep.owner,
+                              .family = r->ep.family,
+                              .state = i->state == TCP_S_ESTABLISHED ? TCPS_ESTABLISHED : TCPS_CLOSE,
+                              .laddr = r->ep.laddr,
+                              .raddr = r->ep.raddr,
+                              .lport = ping ? r->ep.lport : htons((uint16_t)r->ep.proto),
+                              .ifindex = r->ep.bound_if,
+                              .uid = i->s.uid,
+                              .rqueue = (uint32_t)r->rq.memory,
+                              .shut_rd = atomic_load(&i->s.shutdown) & SHUT_MASK_RCV,
+                              .shut_wr = atomic_load(&i->s.shutdown) & SHUT_MASK_SEND};
+
+        if (r->ping == ping && !fn(ctx, &e))
+            break;
+    }
+    netstack_unlock(net->stack);
+}
+
+void inet_for_each(struct net *net, int protocol, inet_show_fn *fn, void *ctx)
+{
+    struct walk w = {fn, ctx};
+
+    switch (protocol) {
+    case IPPROTO_TCP:
+        if (!each_of_table(net->tcp, fn, ctx))
+            return;
+        netstack_lock(net->stack);
+        tcp_for_each(net->stack, outside_tcp, &w);
+        netstack_unlock(net->stack);
+        break;
+    case IPPROTO_UDP:
+        each_of_table(net->udp, fn, ctx);
+        break;
+    case IPPROTO_UDPLITE:
+        each_of_table(net->udplite, fn, ctx);
+        break;
+    case IPPROTO_ICMP:
+    case IPPROTO_RAW:
+        each_raw(net, protocol == IPPROTO_ICMP, fn, ctx);
+        break;
+    default:
+        break;
+    }
+}
+
+uint64_t inet_drops(const struct inet_sock *i)
+{
+    return atomic_load(&i->s.drops) + (i->udp ? i->udp->drops : 0) + (i->raw ? i->raw->drops : 0);
+}
+
+/* Linux prints addresses as 32-bit words in host order. */
+static void show_end(struct seq *s, const struct in6_addr *a, be16 port, bool v6)
+{
+    uint32_t w[4];
+
+    memcpy(w, a, sizeof(w));
+    if (v6)
+        seq_printf(s, "%08X%08X%08X%08X:%04X", w[0], w[1], w[2], w[3], ntohs(port));
+    else
+        seq_printf(s, "%08X:%04X", w[3], ntohs(port));
+}
+
+struct show {
+    struct seq *s;
+    bool v6, tcp;
+    int protocol, n;
+};
+
+static bool show_sock(void *ctx, const struct tcp_entry *e)
+{
+    struct show *w = ctx;
+    const struct inet_sock *i = e->owner;
+    struct seq *s = w->s;
+    size_t start = s->len;
+    bool raw = w->protocol == IPPROTO_RAW;
+
+    if ((e->family == AF_INET6) != w->v6)
+        return true;
+    seq_printf(s, "%*d: ", w->tcp ? 4 : 5, raw ? ntohs(e->lport) : w->n);
+    w->n++;
+    show_end(s, &e->laddr, e->lport, w->v6);
+    seq_putc(s, ' ');
+    show_end(s, &e->raddr, e->rport, w->v6);
+    seq_printf(s, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %llu %d %016lx", e->state, e->state == TCPS_LISTEN ? 0 : e->wqueue,
+               e->rqueue, e->timer, (unsigned long)(e->timer_ns > 0 ? e->timer_ns / HZ_NS : 0), e->retransmits, e->uid,
+               e->probes, (unsigned long long)(i ? i->s.ino : 0), i ? (int)ref_read(&i->s.ref) : 1, 0ul);
+    if (!w->tcp)
+        seq_printf(s, " %llu", i ? (unsigned long long)inet_drops(i) : 0ull);
+    else if (e->state != TCPS_TIME_WAIT && e->state != TCPS_SYN_RECV)
+        seq_printf(s, " %lld %lld %u %u %d", (long long)(e->rto_us / 10000), (long long)(e->ato_ns / HZ_NS), e->quick_pingpong,
+                   e->cwnd, e->ssthresh >= INT32_MAX ? -1 : (int)e->ssthresh);
+    if (!w->v6)
+        seq_pad(s, start, w->tcp ? 149 : 127);
+    seq_putc(s, '\n');
+    return true;
+}
+
+void net_show_inet(struct net *net, struct seq *s, int protocol, bool v6)
+{
+    struct show w = {.s = s, .v6 = v6, .tcp = protocol == IPPROTO_TCP, .protocol = protocol};
+    size_t start = s->len;
+
+    if (v6)
+        seq_puts(s, "  sl  local_address                         remote_address                        st tx_queue rx_queue tr "
+                    "tm->when retrnsmt   uid  timeout inode");
+    else
+        seq_printf(s, "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode");
+    if (!w.tcp)
+        seq_puts(s, " ref pointer drops");
+    if (!v6)
+        seq_pad(s, start, w.tcp ? 149 : 127);
+    seq_putc(s, '\n');
+    inet_for_each(net, protocol, show_sock, &w);
+}
+
+static bool count(void *ctx, const struct tcp_entry *e)
+{
+    unsigned int *n = ctx;
+
+    n[e->family == AF_INET6]++;
+    return true;
+}
+
+/* How many sockets of a protocol there are: n[0] of IPv4, n[1] of IPv6. */
+static void count_sockets(struct net *net, int protocol, unsigned int n[2])
+{
+    n[0] = n[1] = 0;
+    inet_for_each(net, protocol, count, n);
+}
+
+void net_show_sockstat(struct net *net, struct seq *s, bool v6)
+{
+    unsigned int tcp[2], udp[2], lite[2], raw[2], un = 0;
+    struct tcp_usage usage;
     struct list_head *pos;
 
+    count_sockets(net, IPPROTO_TCP, tcp);
+    count_sockets(net, IPPROTO_UDP, udp);
+    count_sockets(net, IPPROTO_UDPLITE, lite);
+    count_sockets(net, IPPROTO_RAW, raw);
+    if (v6) {
+        seq_printf(s, "TCP6: inuse %u\nUDP6: inuse %u\nUDPLITE6: inuse %u\nRAW6: inuse %u\nFRAG6: inuse 0 memory 0\n", tcp[1],
+                   udp[1], lite[1], raw[1]);
+        return;
+    }
     mutex_lock(&net->unix_lock);
     for (pos = net->unix_all.next; pos != &net->unix_all; pos = pos->next)
         un++;
     mutex_unlock(&net->unix_lock);
-    seq_printf(s, "sockets: used %u\nTCP: inuse %u orphan 0 tw 0 alloc %u mem 0\nUDP: inuse %u mem 0\nUDPLITE: inuse 0\n",
-               tcp + udp + un, tcp, tcp, udp);
-    seq_puts(s, "RAW: inuse 0\nFRAG: inuse 0 memory 0\n");
+    netstack_lock(net->stack);
+    tcp_get_usage(net->stack, &usage);
+    netstack_unlock(net->stack);
+    seq_printf(s, "sockets: used %u\n", tcp[0] + tcp[1] + udp[0] + udp[1] + lite[0] + lite[1] + raw[0] + raw[1] + un);
+    seq_printf(s, "TCP: inuse %u orphan %u tw %u alloc %u mem %llu\n", tcp[0] - (usage.tw < tcp[0] ? usage.tw : 0),
+               usage.orphan, usage.tw, tcp[0] + tcp[1] - (usage.tw < tcp[0] ? usage.tw : 0), (unsigned long long)usage.mem);
+    seq_printf(s, "UDP: inuse %u mem 0\nUDPLITE: inuse %u\nRAW: inuse %u\nFRAG: inuse 0 memory 0\n", udp[0], lite[0], raw[0]);
 }

@@ -102,10 +102,12 @@ static void deliver(struct inet_sock *to, struct skb *skb)
         skb_queue_tail(&s->rq, skb);
     }
     mutex_unlock(&s->lock);
-    if (full)
+    if (full) {
+        atomic_fetch_add(&s->drops, 1);
         skb_free(skb);
-    else
+    } else {
         waitq_wake(&s->wq, POLLIN | POLLRDNORM);
+    }
 }
 
 static void refused(struct inet_sock *i)

@@ -45,8 +45,8 @@ void net_dns_query(struct net *net, const struct inet_end *from, const void *dat
 #define NET_BUF_SIZE (PKT_MAX_LEN + 128)
 struct pkt_buf *net_buf_alloc(void);
 
-/* show.c: connections, as lines of /proc/net/tcp[6] numbered from `n` on. */
-void net_show_tcp_outside(struct net *net, struct seq *s, bool v6, int n);
+/* show.c: an interface's counters. Most of what lo carries is never a packet. */
+struct rtnl_link_stats64 net_link_stats(struct net *net, const struct nic *nic) NETSTACK_LOCKED;
 
 /* boot.c: interfaces, addresses and routes as the launcher found them. */
 int must_check net_configure(struct net *net, const struct net_config *c);

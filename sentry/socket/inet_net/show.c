@@ -3,8 +3,6 @@
 
 #include "netstack/neigh.h"
 #include "netstack/packet.h"
-#include "netstack/raw.h"
-#include "netstack/tcp.h"
 #include "sentry/fs/pseudofs.h"
 #include "sentry/kernel/clock.h"
 
@@ -15,7 +13,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HZ_NS 10000000 /* USER_HZ */
+struct rtnl_link_stats64 net_link_stats(struct net *net, const struct nic *nic)
+{
+    struct rtnl_link_stats64 st = nic->stats;
+
+    if (nic == net->stack->lo) {
+        st.rx_bytes += atomic_load(&net->lo_bytes);
+        st.rx_packets += atomic_load(&net->lo_packets);
+        st.tx_bytes += atomic_load(&net->lo_bytes);
+        st.tx_packets += atomic_load(&net->lo_packets);
+    }
+    return st;
+}
 
 void net_show_dev(struct net *net, struct seq *s)
 {
@@ -27,15 +36,8 @@ void net_show_dev(struct net *net, struct seq *s)
              "compressed\n");
     netstack_lock(net->stack);
     list_for_each_entry(nic, &net->stack->nics, node) {
-        struct rtnl_link_stats64 st = nic->stats;
+        struct rtnl_link_stats64 st = net_link_stats(net, nic);
 
-        if (nic == net->stack->lo) {
-            /* Most of what lo carries is never a packet. */
-            st.rx_bytes += atomic_load(&net->lo_bytes);
-            st.rx_packets += atomic_load(&net->lo_packets);
-            st.tx_bytes += atomic_load(&net->lo_bytes);
-            st.tx_packets += atomic_load(&net->lo_packets);
-        }
         seq_printf(s,
                    "%6s: %7llu %7llu %4llu %4llu %4llu %5llu %10llu %9llu %8llu %7llu %4llu %4llu %4llu %5llu %7llu %10llu\n",
                    nic->name, st.rx_bytes, st.rx_packets, st.rx_errors, st.rx_dropped, st.rx_fifo_errors, st.rx_frame_errors,
@@ -237,81 +239,6 @@ void net_show_snmp6(struct net *net, struct seq *s)
             continue;
         snprintf(name, sizeof(name), "%s%s", mib_table[i].group, mib_table[i].name);
         seq_printf(s, "%-32s\t%llu\n", name, (unsigned long long)counter(net, &mib_table[i]));
-    }
-    netstack_unlock(net->stack);
-}
-
-static void show_end(struct seq *s, const struct in6_addr *a, be16 port, bool v6)
-{
-    const uint32_t *w = a->s6_addr32;
-
-    if (v6)
-        seq_printf(s, "%08X%08X%08X%08X:%04X", w[0], w[1], w[2], w[3], ntohs(port));
-    else
-        seq_printf(s, "%08X:%04X", w[3], ntohs(port));
-}
-
-struct tcp_show {
-    struct seq *s;
-    bool v6;
-    int n;
-};
-
-/* Connections; listeners are in inet_loopback's tables. */
-static bool show_tcp(void *ctx, const struct tcp_entry *e)
-{
-    struct tcp_show *t = ctx;
-    const struct inet_sock *i = e->owner;
-    size_t start = t->s->len;
-
-    if ((e->family == AF_INET6) != t->v6 || (e->state == TCPS_LISTEN && i) || e->state == TCPS_CLOSE)
-        return true;
-    seq_printf(t->s, "%4d: ", t->n++);
-    show_end(t->s, &e->laddr, e->lport, t->v6);
-    seq_putc(t->s, ' ');
-    show_end(t->s, &e->raddr, e->rport, t->v6);
-    seq_printf(t->s, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %llu %d %016lx %lld %lld %u %u %d",
-               e->state == TCPS_NEW_SYN_RECV ? TCPS_SYN_RECV : e->state, e->wqueue, e->rqueue, e->timer,
-               (unsigned long)(e->timer_ns > 0 ? e->timer_ns / HZ_NS : 0), e->retransmits, e->uid, e->probes,
-               (unsigned long long)(i ? i->s.ino : 0), i ? (int)ref_read(&i->s.ref) : 1, 0ul, (long long)(e->rto_us / 10000),
-               (long long)(e->ato_ns / HZ_NS), e->quick_pingpong, e->cwnd, e->ssthresh >= INT32_MAX ? -1 : (int)e->ssthresh);
-    if (!t->v6)
-        seq_pad(t->s, start, 149);
-    seq_putc(t->s, '\n');
-    return true;
-}
-
-void net_show_tcp_outside(struct net *net, struct seq *s, bool v6, int n)
-{
-    struct tcp_show t = {.s = s, .v6 = v6, .n = n};
-
-    netstack_lock(net->stack);
-    tcp_for_each(net->stack, show_tcp, &t);
-    netstack_unlock(net->stack);
-}
-
-void net_show_raw(struct net *net, struct seq *s, bool v6)
-{
-    struct raw_ep *r;
-
-    seq_puts(
-        s, v6 ? "  sl  local_address                         remote_address                        st tx_queue rx_queue tr "
-                "tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
-              : "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer "
-                "drops\n");
-    netstack_lock(net->stack);
-    list_for_each_entry(r, &net->stack->raw_eps, node) {
-        const struct inet_sock *i = r->ep.owner;
-
-        if ((r->ep.family == AF_INET6) != v6 || r->ping)
-            continue;
-        seq_printf(s, "%4d: ", r->ep.proto);
-        show_end(s, &r->ep.laddr, htons((uint16_t)r->ep.proto), v6);
-        seq_putc(s, ' ');
-        show_end(s, &r->ep.raddr, 0, v6);
-        seq_printf(s, " %02X %08X:%08zX %02X:%08lX %08X %5u %8d %llu %u %016lx %llu\n", i->state == TCP_S_ESTABLISHED ? 1 : 7,
-                   0u, r->rq.memory, 0u, 0ul, 0u, i->s.uid, 0, (unsigned long long)i->s.ino, ref_read(&i->s.ref), 0ul,
-                   (unsigned long long)r->drops);
     }
     netstack_unlock(net->stack);
 }

@@ -199,15 +199,18 @@ static void put_error(struct nl_reply *r, const struct nlmsghdr *h, const char *
 static int answer(struct netlink_sock *n, struct task *t, const struct nlmsghdr *h, const char *body, size_t len,
                   struct nl_reply *r)
 {
-    int zero = 0, what;
+    int what;
 
     if (h->nlmsg_type < NLMSG_MIN_TYPE)
         return 0;
-    if (n->s.protocol != NETLINK_ROUTE)
+    if (n->s.protocol == NETLINK_ROUTE)
+        what = rtnetlink_request(t, h, body, len, r);
+    else if (n->s.protocol == NETLINK_SOCK_DIAG)
+        what = sock_diag_request(t, h, body, len, r);
+    else
         return -EOPNOTSUPP;
-    what = rtnetlink_request(t, h, body, len, r);
     if (what == 1) {
-        nl_begin(r, NLMSG_DONE, NLM_F_MULTI, &zero, sizeof(zero));
+        nl_begin(r, NLMSG_DONE, NLM_F_MULTI, &r->done, sizeof(r->done));
         nl_end(r);
     }
     return what;
@@ -521,7 +524,8 @@ int netlink_create(struct task *t, struct net *net, int family, int type, int pr
 
     if (type != SOCK_RAW && type != SOCK_DGRAM)
         return -ESOCKTNOSUPPORT;
-    if (protocol < 0 || (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT && protocol != NETLINK_NETFILTER))
+    if (protocol != NETLINK_ROUTE && protocol != NETLINK_KOBJECT_UEVENT && protocol != NETLINK_NETFILTER &&
+        protocol != NETLINK_SOCK_DIAG)
         return -EPROTONOSUPPORT;
     n = calloc(1, sizeof(*n));
     if (!n)

@@ -1,6 +1,7 @@
 /*
- * AF_NETLINK: sockets by which programs ask the kernel about itself, and hear of changes. NETLINK_ROUTE (route.c) and
- * NETLINK_NETFILTER (inet_net/nf.c) are answered; NETLINK_KOBJECT_UEVENT can be opened and stays silent.
+ * AF_NETLINK: sockets by which programs ask the kernel about itself, and hear of changes. NETLINK_ROUTE (route.c),
+ * NETLINK_SOCK_DIAG (diag.c) and NETLINK_NETFILTER (inet_net/nf.c) are answered; NETLINK_KOBJECT_UEVENT can be opened and stays
+ * silent.
  */
 #ifndef SENTRY_SOCKET_NETLINK_NETLINK_H
 #define SENTRY_SOCKET_NETLINK_NETLINK_H
@@ -27,6 +28,7 @@ struct nl_reply {
     size_t len, cap;
     bool failed;        /* out of memory */
     uint32_t port, seq; /* of the request */
+    int done;           /* 0, or the -errno by which a dump ends */
     size_t msg;         /* where the current message begins */
 };
 
@@ -41,6 +43,9 @@ void nl_end(struct nl_reply *r);
  * -errno.
  */
 int rtnetlink_request(struct task *t, const struct nlmsghdr *h, const void *body, size_t n, struct nl_reply *out);
+
+/* The same for NETLINK_SOCK_DIAG. */
+int sock_diag_request(struct task *t, const struct nlmsghdr *h, const char *body, size_t n, struct nl_reply *out);
 
 /* A message for all sockets of a protocol that have joined a group. May be called under the stack's lock. */
 void netlink_multicast(struct net *net, int protocol, unsigned int group, const void *data, size_t n);

@@ -87,6 +87,7 @@ static int get(struct rtnl_request *q, struct nl_reply *out) NETSTACK_LOCKED
     case RTM_GETTCLASS:
     case RTM_GETTFILTER:
     case RTM_GETNETCONF:
+    case RTM_GETNEXTHOP:
         return q->flags & NLM_F_DUMP ? 1 : -EOPNOTSUPP;
     default:
         return -EOPNOTSUPP;
@@ -120,7 +121,8 @@ static int change(struct rtnl_request *q) NETSTACK_LOCKED
 int rtnetlink_request(struct task *t, const struct nlmsghdr *h, const void *body, size_t n, struct nl_reply *out)
 {
     struct netstack *s = t->k->net->stack;
-    struct rtnl_request q = {.s = s, .type = h->nlmsg_type, .flags = h->nlmsg_flags, .body = body, .len = n};
+    struct rtnl_request q = {
+        .s = s, .type = h->nlmsg_type, .flags = h->nlmsg_flags, .uid = t->cred->euid, .body = body, .len = n};
     bool getting;
     int r;
 

@@ -14,6 +14,7 @@
 struct rtnl_request {
     struct netstack *s;
     uint16_t type, flags;
+    uint32_t uid; /* of who asks */
     const char *body;
     size_t len;
     const char *attr[RTNL_ATTRS]; /* payload; NULL: absent */

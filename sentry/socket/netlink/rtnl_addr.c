@@ -158,13 +158,37 @@ static int dump_neigh(const struct neigh *n, void *arg) NETSTACK_LOCKED
     return 0;
 }
 
+/* `ip neigh get` */
+static int get_one_neigh(struct rtnl_request *q, struct nl_reply *r) NETSTACK_LOCKED
+{
+    struct in6_addr addr;
+    struct neigh *n;
+    struct ndmsg msg;
+    struct nic *nic;
+    int err = rtnl_parse(q, sizeof(msg));
+
+    if (err < 0)
+        return err;
+    memcpy(&msg, q->body, sizeof(msg));
+    if ((msg.ndm_family != AF_INET && msg.ndm_family != AF_INET6) || !rtnl_addr(q, NDA_DST, msg.ndm_family, &addr))
+        return -EINVAL;
+    nic = nic_by_index(q->s, msg.ndm_ifindex);
+    if (!nic)
+        return -ENODEV;
+    n = neigh_find(nic, &addr);
+    if (!n)
+        return -ENOENT;
+    rtnl_put_neigh(r, RTM_NEWNEIGH, 0, n);
+    return 0;
+}
+
 int rtnl_get_neigh(struct rtnl_request *q, struct nl_reply *r)
 {
     struct neigh_dump d = {.r = r};
     struct ndmsg msg = {0};
 
     if (!(q->flags & NLM_F_DUMP))
-        return -EOPNOTSUPP;
+        return get_one_neigh(q, r);
     if (q->len >= sizeof(msg)) {
         memcpy(&msg, q->body, sizeof(msg));
         d.ifindex = msg.ndm_ifindex;

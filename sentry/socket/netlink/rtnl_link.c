@@ -1,5 +1,5 @@
 /* Links: `ip link`. Interfaces come from the launcher; inside they can be looked at, set up and down, renamed and resized. */
-#include "sentry/socket/inet_loopback/inet.h"
+#include "sentry/socket/inet_net/inet_net.h"
 #include "sentry/socket/netlink/rtnl.h"
 
 #include <errno.h>
@@ -9,9 +9,9 @@
 
 #define K_IFF_LOWER_UP 0x10000
 
-static void put_stats(struct nl_reply *r, const struct rtnl_link_stats64 *from)
+static void put_stats(struct nl_reply *r, const struct nic *nic) NETSTACK_LOCKED
 {
-    struct rtnl_link_stats64 s64 = *from;
+    struct rtnl_link_stats64 s64 = net_link_stats(nic->stack->ctx, nic); /* the stack's context is the namespace */
     struct rtnl_link_stats s = {
         .rx_packets = (uint32_t)s64.rx_packets,
         .tx_packets = (uint32_t)s64.tx_packets,
@@ -53,7 +53,7 @@ void rtnl_put_link(struct nl_reply *r, uint16_t type, uint16_t flags, const stru
     nl_attr_str(r, IFLA_QDISC, "noqueue");
     nl_attr(r, IFLA_ADDRESS, nic->mac, sizeof(nic->mac));
     nl_attr(r, IFLA_BROADCAST, bcast, sizeof(bcast));
-    put_stats(r, &nic->stats);
+    put_stats(r, nic);
     nl_end(r);
 }
 

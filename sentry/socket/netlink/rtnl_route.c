@@ -5,6 +5,8 @@
 #include <linux/fib_rules.h>
 #include <string.h>
 
+#define K_RTCF_LOCAL 0x80000000u
+
 static uint8_t table_byte(uint32_t table)
 {
     return table < 256 ? (uint8_t)table : RT_TABLE_COMPAT;
@@ -30,7 +32,10 @@ static void put_metrics(struct nl_reply *r, const struct route *rt)
         nl_attr(r, RTA_METRICS, nest, n * sizeof(nest[0]));
 }
 
-void rtnl_put_route(struct nl_reply *r, uint16_t type, uint16_t flags, const struct route *rt)
+/* The answer to "how do I get there" says who asked. */
+#define NO_UID UINT32_MAX
+
+static void put_route(struct nl_reply *r, uint16_t type, uint16_t flags, const struct route *rt, uint32_t uid)
 {
     bool v4 = addr_is_v4(&rt->dst);
     struct rta_cacheinfo ci = {0};
@@ -57,11 +62,19 @@ void rtnl_put_route(struct nl_reply *r, uint16_t type, uint16_t flags, const str
     if (rt->nic)
         nl_attr_u32(r, RTA_OIF, (uint32_t)rt->nic->index);
     put_metrics(r, rt);
-    if (!v4) {
+    if (uid != NO_UID)
+        nl_attr_u32(r, RTA_UID, uid);
+    if (!v4 || rt->flags & RTM_F_CLONED)
         nl_attr(r, RTA_CACHEINFO, &ci, sizeof(ci));
+    if (!v4) {
         nl_attr(r, RTA_PREF, &pref, 1);
     }
     nl_end(r);
+}
+
+void rtnl_put_route(struct nl_reply *r, uint16_t type, uint16_t flags, const struct route *rt)
+{
+    put_route(r, type, flags, rt, NO_UID);
 }
 
 struct route_dump {
@@ -83,6 +96,7 @@ static int dump_route(const struct route *rt, void *arg) NETSTACK_LOCKED
 static int lookup(struct rtnl_request *q, const struct rtmsg *msg, struct nl_reply *r) NETSTACK_LOCKED
 {
     struct route_key key = {.oif = (int)rtnl_u32(q, RTA_OIF, 0), .mark = rtnl_u32(q, RTA_MARK, 0), .tos = msg->rtm_tos};
+    bool v4 = msg->rtm_family == AF_INET;
     struct route_result res;
     struct route rt;
     int err;
@@ -95,19 +109,20 @@ static int lookup(struct rtnl_request *q, const struct rtmsg *msg, struct nl_rep
     err = route_lookup(q->s, &key, &res);
     if (err < 0)
         return err;
+    /* IPv4's answer is an entry of a cache that Linux no longer has; IPv6's is the route. */
     rt = (struct route){.dst = key.dst,
-                        .plen = msg->rtm_family == AF_INET ? 32 : 128,
-                        .table = res.table ? res.table : RT_TABLE_MAIN,
-                        .protocol = RTPROT_UNSPEC,
+                        .plen = v4 ? 32 : 128,
+                        .table = res.table && !(v4 && res.table == RT_TABLE_LOCAL) ? res.table : RT_TABLE_MAIN,
+                        .protocol = !v4 && res.type == RTN_LOCAL ? RTPROT_KERNEL : RTPROT_UNSPEC,
                         .scope = RT_SCOPE_UNIVERSE,
                         .type = res.type,
                         .nic = res.nic,
                         .prefsrc = res.src,
-                        .flags = RTM_F_CLONED,
+                        .flags = v4 ? RTM_F_CLONED | (res.type == RTN_LOCAL ? K_RTCF_LOCAL : 0) : 0,
                         .expires = INT64_MAX};
     if (res.gatewayed)
         rt.gateway = res.nexthop;
-    rtnl_put_route(r, RTM_NEWROUTE, 0, &rt);
+    put_route(r, RTM_NEWROUTE, 0, &rt, v4 ? rtnl_u32(q, RTA_UID, q->uid) : NO_UID);
     return 0;
 }
 
