@@ -1,56 +1,12 @@
-/* Address spaces of the stub engine: from a stub of the zygote's to its death. */
+/* Address spaces of the stub engine: each has a stub process, new from the zygote or one that served another before. */
 #include "platform/pvmexec/sites.h"
 #include "platform/pvmexec/stub.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static struct stub_platform *platform_of(struct stub_as *as)
-{
-    return container_of(as->base.p, struct stub_platform, base);
-}
-
-/* Frees what the process had mapped, now that it is gone. Slots of threads that a context still holds are freed by it. */
-static void bury(struct stub_as *as)
-{
-    struct stub_platform *p = platform_of(as);
-    struct stub_thread *t, *next;
-
-    mutex_lock(&as->lock);
-    as->buried = true;
-    list_for_each_entry_safe(t, next, &as->threads, node)
-        if (!t->owned)
-            stub_thread_free(t);
-    mutex_unlock(&as->lock);
-    arena_free(&p->arena, ARENA_PAGE, as->proc.commands);
-    stub_as_put(as);
-}
-
-void stub_reap_zombies(struct stub_platform *p, bool wait)
-{
-    struct stub_as *as, *next;
-    struct list_head gone;
-
-    list_init(&gone);
-    mutex_lock(&p->zombies_lock);
-    list_for_each_entry_safe(as, next, &p->zombies, zombie_node) {
-        if (waitpid(as->proc.pid, NULL, __WALL | (wait ? 0 : WNOHANG)) == 0)
-            continue;
-        list_del_init(&as->zombie_node);
-        list_add(&as->zombie_node, &gone);
-    }
-    mutex_unlock(&p->zombies_lock);
-    list_for_each_entry_safe(as, next, &gone, zombie_node) {
-        list_del_init(&as->zombie_node);
-        bury(as);
-    }
-}
 
 void stub_as_kill(struct stub_as *as)
 {
@@ -69,7 +25,7 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
     as = calloc(1, sizeof(*as));
     if (!as)
         return -ENOMEM;
-    r = zygote_take(p, &as->proc);
+    r = stub_take_spare(p, &as->proc) ? 0 : zygote_take(p, &as->proc);
     if (r) {
         free(as);
         return r;
@@ -79,7 +35,6 @@ int stub_as_create(struct platform *base, struct platform_as *fork_of, const str
     as->owner = owner;
     ref_init(&as->refs);
     mutex_init(&as->lock);
-    as->mapper_cpu = -1;
     mutex_init(&as->patch_lock);
     list_init(&as->threads);
     list_init(&as->zombie_node);
@@ -110,28 +65,27 @@ void stub_as_put(struct stub_as *as)
 void stub_as_destroy(struct platform_as *base)
 {
     struct stub_as *as = container_of(base, struct stub_as, base);
-    struct stub_platform *p = platform_of(as);
-    const struct mapper_op unmap_all = {SYS_munmap, {0, STUB_CODE}};
+    const struct mapper_op unmap[] = {{SYS_munmap, {0, STUB_CODE}},
+                                      {SYS_munmap, {STUB_TRAMPOLINES, TRAMPOLINES_MAX * TRAMPOLINE_SIZE}}};
+    struct stub_context *own = stub_own_context(as);
     int64_t last;
-    bool clean;
+    bool working;
+    int n;
 
+    if (own)
+        stub_context_leave(own);
     mutex_lock(&as->lock);
+    if (as->nr_owned == 0)
+        stub_dismiss_threads(as);
     /*
      * The owner will give its memory to others, and a hijacked thread may still be running. With the guest's memory gone, the
-     * process may die when it likes.
+     * process may do what it likes.
      */
-    clean = mapper_run(as, &unmap_all, 1, &last) == 1;
+    n = as->family_mapped ? 2 : 1;
+    working = mapper_run(as, unmap, (size_t)n, &last) == n;
     atomic_store(&as->dead, true);
-    kill(as->proc.pid, SIGKILL);
     mutex_unlock(&as->lock);
-    if (clean) {
-        mutex_lock(&p->zombies_lock);
-        list_add_tail(&as->zombie_node, &p->zombies);
-        mutex_unlock(&p->zombies_lock);
-    } else {
-        waitpid(as->proc.pid, NULL, __WALL);
-        bury(as);
-    }
+    stub_retire(as, working);
 }
 
 static void op_to_call(const struct platform_op *op, struct mapper_op *call)

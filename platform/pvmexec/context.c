@@ -66,7 +66,6 @@ static void drop_thread(struct stub_context *ctx)
 {
     if (!ctx->thread)
         return;
-    place_unpin_thread(place_of(ctx), ctx->thread);
     if (ctx->unmap.len)
         stub_context_put_unmap(ctx, (struct stub_range){0});
     atomic_store(&ctx->clock_tid, 0);
@@ -188,6 +187,13 @@ static void set_answers(struct platform_context *base, const struct platform_ans
         write_answers(ctx);
 }
 
+/* The time that it used there is kept; the FP state is not. */
+void stub_context_leave(struct stub_context *ctx)
+{
+    atomic_fetch_add(&ctx->cpu_time_before, thread_cpu_time(ctx));
+    drop_thread(ctx);
+}
+
 static int enter_as(struct stub_context *ctx, struct stub_as *as)
 {
     bool fresh_fp;
@@ -202,7 +208,7 @@ static int enter_as(struct stub_context *ctx, struct stub_as *as)
         if (r)
             fp_init_state(&ctx->base.p->fp, ctx->fp_pending);
     }
-    if (ctx->thread && !atomic_load(&ctx->thread->as->dead))
+    if (ctx->thread)
         atomic_fetch_add(&ctx->cpu_time_before, thread_cpu_time(ctx));
     drop_thread(ctx);
     r = stub_thread_get(as, &ctx->thread, &fresh_fp);

@@ -92,6 +92,22 @@ static void guest_futex_rule(struct builder *b)
     ret(b, SECCOMP_RET_TRAP);
 }
 
+/* What guests may have mapped, and nothing of the stub's own: the process may serve another guest one day. */
+static void guest_unmap_rule(struct builder *b)
+{
+    expect(b, (uint32_t)stub_code_addr(stub_unmap_ip), 10);
+    load(b, offsetof(struct seccomp_data, nr));
+    expect(b, SYS_munmap, 7);
+    load(b, offsetof(struct seccomp_data, args[0]) + 4);
+    emit(b, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, STUB_UNMAP_END >> 32, 5, 0));
+    load(b, offsetof(struct seccomp_data, args[1]) + 4);
+    expect(b, 0, 3);
+    load(b, offsetof(struct seccomp_data, args[1]));
+    emit(b, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)(STUB_CODE - STUB_UNMAP_END), 1, 0));
+    ret(b, SECCOMP_RET_ALLOW);
+    ret(b, SECCOMP_RET_TRAP);
+}
+
 void stub_write_filter(unsigned char *globals)
 {
     struct builder b = {.insns = (struct sock_filter *)(globals + GLOBAL_FILTER)};
@@ -101,7 +117,7 @@ void stub_write_filter(unsigned char *globals)
     /* The guest section. */
     guest_futex_rule(&b);
     RULE(&b, stub_yield_ip, SYS_sched_yield);
-    RULE(&b, stub_unmap_ip, SYS_munmap);
+    guest_unmap_rule(&b);
     RULE(&b, stub_sigreturn_ip, SYS_rt_sigreturn);
     RULE(&b, stub_init_sigmask_ip, SYS_rt_sigprocmask);
     RULE(&b, stub_exit_ip, SYS_exit);

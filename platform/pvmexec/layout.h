@@ -34,6 +34,10 @@
 #define STUB_TABLE       STUB_ADDR(0x60000)
 #define STUB_TABLE_END   STUB_ADDR(0x70000)
 
+/* Stub threads may unmap what begins below here and is shorter than what is from here to STUB_CODE, so that they cannot harm
+ * the stub's own mappings. The filter compares upper halves. */
+#define STUB_UNMAP_END STUB_ADDR(0x7fff00000000)
+
 #define SLOT_SIZE  0x4000
 #define SLOT_SHIFT 14
 #define SLOT_RO    0x1000 /* bytes of a slot that the stub may only read */

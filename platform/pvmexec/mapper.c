@@ -43,6 +43,11 @@ void mapper_init_commands(const struct arena *a, uint64_t off)
     memcpy(commands + COMMANDS_OFFSET, &off, sizeof(off));
 }
 
+void mapper_forget(const struct arena *a, uint64_t off)
+{
+    memset((unsigned char *)arena_ptr(a, off) + COMMANDS_OPS, 0, (size_t)OPS_MAX * OP_SIZE);
+}
+
 static bool stub_is_dead(struct stub_as *as)
 {
     siginfo_t si = {0};
@@ -80,12 +85,12 @@ static void bring_mapper(struct stub_as *as) REQUIRES(as->lock)
     int cpu = sched_getcpu();
     cpu_set_t set;
 
-    if (cpu == as->mapper_cpu || cpu < 0)
+    if (cpu == as->proc.mapper_cpu || cpu < 0)
         return;
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
     if (sched_setaffinity(as->proc.pid, sizeof(set), &set) == 0)
-        as->mapper_cpu = cpu;
+        as->proc.mapper_cpu = cpu;
 }
 
 int mapper_run(struct stub_as *as, const struct mapper_op *ops, size_t n, int64_t *last)

@@ -117,20 +117,7 @@ static bool pin(pid_t tid, int cpu)
     return sched_setaffinity(tid, sizeof(set), &set) == 0;
 }
 
-static void unpin(struct stub_context *ctx)
-{
-    struct place *s = place_of(ctx);
-    cpu_set_t mask;
-
-    place_unpin_thread(s, ctx->thread);
-    if (ctx->pinned_cpu < 0)
-        return;
-    mask = mask_of(s);
-    sched_setaffinity(0, sizeof(mask), &mask);
-    ctx->pinned_cpu = -1;
-}
-
-void place_unpin_thread(struct place *s, struct stub_thread *t)
+static void unpin_thread(struct place *s, struct stub_thread *t)
 {
     cpu_set_t mask;
 
@@ -139,6 +126,19 @@ void place_unpin_thread(struct place *s, struct stub_thread *t)
     mask = mask_of(s);
     sched_setaffinity(t->tid, sizeof(mask), &mask);
     t->pinned_cpu = -1;
+}
+
+static void unpin(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+    cpu_set_t mask;
+
+    unpin_thread(s, ctx->thread);
+    if (ctx->pinned_cpu < 0)
+        return;
+    mask = mask_of(s);
+    sched_setaffinity(0, sizeof(mask), &mask);
+    ctx->pinned_cpu = -1;
 }
 
 /* Makes the stub thread run on another CPU than this one, where the scheduler would leave it behind a spinning owner. */

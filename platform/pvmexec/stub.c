@@ -44,10 +44,11 @@ static int probe_host(const struct fp_layout *fp, char *why, size_t why_len)
 void stub_platform_destroy(struct stub_platform *p)
 {
     stub_reap_zombies(p, true);
+    stub_end_spare(p);
     zygote_stop(p);
     arena_fini(&p->arena);
     pristine_image_destroy(&p->image);
-    mutex_fini(&p->zombies_lock);
+    mutex_fini(&p->spare_lock);
     free(p);
 }
 
@@ -64,7 +65,7 @@ int pvmexec_stub_create(struct platform **out, char *why, size_t why_len)
     p->base.name = "pvmexec:stub";
     p->base.limits = (struct platform_limits){
         .min = PLATFORM_GUEST_MIN, .max = PLATFORM_STUB_BASE, .hole_start = STUB_TABLE, .hole_end = STUB_TABLE_END};
-    mutex_init(&p->zombies_lock);
+    mutex_init(&p->spare_lock);
     list_init(&p->zombies);
     r = fp_layout_probe(&p->base.fp);
     if (r)
@@ -115,7 +116,7 @@ fail_arena:
 fail_image:
     pristine_image_destroy(&p->image);
 fail:
-    mutex_fini(&p->zombies_lock);
+    mutex_fini(&p->spare_lock);
     free(p);
     return r;
 }

@@ -10,7 +10,8 @@
  * is a claim about the guest that made it, and nothing more; results of the mapper come through a file page that no guest can
  * write. See docs/platforms.md.
  *
- * Locks, outermost first: stub_as.patch_lock, stub_as.lock, stub_family.lock, zygote.lock, arena.lock.
+ * Locks, outermost first: stub_as.patch_lock, stub_as.lock, stub_platform.spare_lock, stub_family.lock, zygote.lock,
+ * arena.lock.
  */
 #ifndef PLATFORM_PVMEXEC_STUB_H
 #define PLATFORM_PVMEXEC_STUB_H
@@ -59,9 +60,15 @@ void stub_write_filter(unsigned char *globals);
 
 /* --- zygote.c: where stub processes come from --- */
 
+/* Slots that a process keeps from one address space to the next. One with more threads than that is not used again. */
+#define STUB_KEPT_SLOTS 4
+
 struct stub_process {
     pid_t pid;
-    uint64_t commands; /* file offset of its commands page */
+    uint64_t commands;               /* file offset of its commands page */
+    uint64_t slots[STUB_KEPT_SLOTS]; /* file offsets of the first slots, mapped and zero but for what the threads here use */
+    unsigned int nr_slots;
+    int mapper_cpu; /* where the mapper is pinned, or -1 */
 };
 
 struct zygote {
@@ -100,14 +107,18 @@ struct place {
 
 /* --- the platform --- */
 
+#define STUB_SPARE 8
+
 struct stub_platform {
     struct platform base;
     struct pristine_image image;
     struct arena arena;
     struct zygote zygote;
     struct place place;
-    struct mutex zombies_lock;
-    struct list_head zombies GUARDED_BY(zombies_lock);
+    struct mutex spare_lock;
+    struct list_head zombies GUARDED_BY(spare_lock); /* address spaces whose processes were killed and are not reaped yet */
+    struct stub_process spare[STUB_SPARE] GUARDED_BY(spare_lock);
+    unsigned int nr_spare GUARDED_BY(spare_lock);
 };
 
 void stub_platform_destroy(struct stub_platform *p);
@@ -130,7 +141,6 @@ struct stub_as {
     struct stub_process proc;
     atomic_bool dead;                                     /* the stub process was killed, or refuses to work */
     struct mutex lock;                                    /* serialises the mapper */
-    int mapper_cpu GUARDED_BY(lock);                      /* where it is pinned, or -1 */
     uint64_t slots_used GUARDED_BY(lock);                 /* slot numbers given out so far */
     unsigned int nr_owned GUARDED_BY(lock);               /* threads that contexts have */
     struct stub_range later[STUB_LATER] GUARDED_BY(lock); /* what is unmapped as far as the guest says, see unmap_later.c */
@@ -138,7 +148,7 @@ struct stub_as {
     struct list_head idle_threads GUARDED_BY(lock); /* threads without a context */
     struct list_head threads GUARDED_BY(lock);      /* all of them */
     struct list_head zombie_node;                   /* in stub_platform.zombies */
-    bool buried GUARDED_BY(lock);                   /* the process is gone, and what it had mapped is free */
+    bool buried GUARDED_BY(lock);                   /* the process serves others or is gone, and what it had mapped is free */
     _Atomic(struct stub_family *) family; /* NULL until a site is rewritten or the process forks; set once under `lock` */
     bool family_mapped GUARDED_BY(lock);
     struct mutex patch_lock; /* held while a site is rewritten; outside of `lock` and of what text ops take */
@@ -152,7 +162,21 @@ int stub_as_apply(struct platform_as *as, const struct platform_op *ops, size_t 
 void stub_as_put(struct stub_as *as);
 /* Kills the stub; all its threads' contexts will find out. Any thread. */
 void stub_as_kill(struct stub_as *as);
+
+/* --- recycle.c --- */
+
+/* Sends the threads home; as->lock is held, and no context owns one. */
+void stub_dismiss_threads(struct stub_as *as) REQUIRES(as->lock);
+/*
+ * The address space is destroyed. Keeps its process for others, or ends it; what is not `working` has to be gone on return. The
+ * process's reference to `as` is dropped, sooner or later.
+ */
+void stub_retire(struct stub_as *as, bool working);
+/* Buries the dead; `wait`: all of them. */
 void stub_reap_zombies(struct stub_platform *p, bool wait);
+/* A process without threads or memory of guests; false: there is none. */
+bool stub_take_spare(struct stub_platform *p, struct stub_process *out);
+void stub_end_spare(struct stub_platform *p);
 
 /* --- unmap_later.c --- */
 
@@ -179,6 +203,8 @@ struct mapper_op {
 
 /* Makes an empty commands page ready for a new stub. */
 void mapper_init_commands(const struct arena *a, uint64_t off);
+/* Clears what was asked of a mapper that waits. */
+void mapper_forget(const struct arena *a, uint64_t off);
 /*
  * Has the mapper make up to OPS_MAX system calls, until one fails. Returns how many succeeded, or a negative errno if the stub
  * is dead; `last` is the result of the call that failed, or of a clone, which must come last.
@@ -195,7 +221,9 @@ struct stub_thread {
     bool fresh;                 /* never was; guarded by as->lock */
     struct list_head idle_node; /* in stub_as.idle_threads, or unlinked */
     struct stub_as *as;
-    pid_t tid;
+    pid_t tid;            /* 0: not started */
+    bool slot_mapped;     /* already */
+    bool with_family;     /* the family's memory is mapped with it */
     uint64_t slot_off;    /* file offset */
     uint64_t slot_va;     /* in the stub */
     unsigned char *slot;  /* in the sentry */
@@ -216,7 +244,7 @@ size_t stub_thread_prepare(struct stub_as *as, struct mapper_op *ops, struct stu
 void stub_thread_prepared(struct stub_as *as, struct stub_thread *t, size_t n, int done, int64_t last) REQUIRES(as->lock);
 /* Gives it back, for another context in the same address space. */
 void stub_thread_put(struct stub_thread *t);
-/* Frees what is left of a thread whose process is gone; under t->as->lock. */
+/* Frees what is left of a thread, and its slot unless the process keeps that; under t->as->lock. */
 void stub_thread_free(struct stub_thread *t);
 
 static inline atomic_uint *slot_u32(const struct stub_thread *t, uint32_t off)
@@ -266,6 +294,8 @@ struct stub_context {
 extern const struct platform_vtable stub_vtable;
 /* The context that this host thread ran last, if it is in `as`; NULL otherwise. */
 struct stub_context *stub_own_context(const struct stub_as *as);
+/* The address space is about to be destroyed: what the context has there is dropped. Owner only. */
+void stub_context_leave(struct stub_context *ctx);
 
 static inline struct place *place_of(const struct stub_context *ctx)
 {
@@ -288,7 +318,6 @@ void place_before_mapping(struct stub_context *ctx);
 /* The owner is about to block, or to give up the context's thread. */
 void place_park(struct stub_context *ctx);
 void place_release(struct stub_context *ctx);
-void place_unpin_thread(struct place *s, struct stub_thread *t);
 
 /* --- handoff.c --- */
 

@@ -40,6 +40,7 @@ static void slot_init(struct stub_thread *t)
 static struct stub_thread *thread_alloc(struct stub_as *as, int *err) REQUIRES(as->lock)
 {
     struct stub_platform *p = platform_of(as);
+    bool mapped = as->slots_used < as->proc.nr_slots;
     struct stub_thread *t;
     int64_t slot;
 
@@ -50,13 +51,14 @@ static struct stub_thread *thread_alloc(struct stub_as *as, int *err) REQUIRES(a
     t = calloc(1, sizeof(*t));
     if (!t)
         return NULL;
-    slot = arena_alloc(&p->arena, ARENA_SLOT);
+    slot = mapped ? (int64_t)as->proc.slots[as->slots_used] : arena_alloc(&p->arena, ARENA_SLOT);
     if (slot < 0) {
         free(t);
         return NULL;
     }
     t->as = as;
     t->fresh = true;
+    t->slot_mapped = mapped;
     t->slot_off = (uint64_t)slot;
     t->slot = arena_ptr(&p->arena, t->slot_off);
     t->slot_va = STUB_SLOTS + as->slots_used * SLOT_SIZE;
@@ -71,21 +73,23 @@ static struct stub_thread *thread_alloc(struct stub_as *as, int *err) REQUIRES(a
  * The operations that map the slot and start the thread. A forked process gets its family's memory on the way: it will soon
  * come to a rewritten site.
  */
-static size_t birth_ops(struct stub_as *as, const struct stub_thread *t, struct mapper_op ops[STUB_BIRTH_OPS])
-    REQUIRES(as->lock)
+static size_t birth_ops(struct stub_as *as, struct stub_thread *t, struct mapper_op ops[STUB_BIRTH_OPS]) REQUIRES(as->lock)
 {
     const uint64_t fd = (uint64_t)platform_of(as)->arena.fd;
     struct stub_family *f = atomic_load(&as->family);
     size_t n = 0;
 
-    if (f && !as->family_mapped && stub_family_used(f)) {
+    t->with_family = f && !as->family_mapped && stub_family_used(f);
+    if (t->with_family) {
         stub_family_map_ops(f, ops);
         n = 2;
     }
-    ops[n++] = (struct mapper_op){SYS_mmap, {t->slot_va, SLOT_RO, PROT_READ, MAP_SHARED | MAP_FIXED, fd, t->slot_off}};
-    ops[n++] = (struct mapper_op){
-        SYS_mmap,
-        {t->slot_va + SLOT_RO, SLOT_SIZE - SLOT_RO, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, t->slot_off + SLOT_RO}};
+    if (!t->slot_mapped) {
+        ops[n++] = (struct mapper_op){SYS_mmap, {t->slot_va, SLOT_RO, PROT_READ, MAP_SHARED | MAP_FIXED, fd, t->slot_off}};
+        ops[n++] = (struct mapper_op){SYS_mmap,
+                                      {t->slot_va + SLOT_RO, SLOT_SIZE - SLOT_RO, PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_FIXED, fd, t->slot_off + SLOT_RO}};
+    }
     ops[n++] = (struct mapper_op){SYS_clone, {THREAD_CLONE_FLAGS, 0, 0, t->slot_va + SLOT_TID, 0, t->slot_va}};
     return n;
 }
@@ -93,12 +97,12 @@ static size_t birth_ops(struct stub_as *as, const struct stub_thread *t, struct 
 /* Takes note of what the mapper did of them. A thread that was not started keeps its slot, which may be mapped, to the end. */
 static int born(struct stub_as *as, struct stub_thread *t, size_t n, int done, int64_t last) REQUIRES(as->lock)
 {
-    if (done >= 2 && n == STUB_BIRTH_OPS)
+    if (done >= 2 && t->with_family)
         as->family_mapped = true;
     if (done < (int)n)
         return last < 0 ? (int)last : -EAGAIN;
     t->tid = (pid_t)last;
-    t->pinned_cpu = as->mapper_cpu;
+    t->pinned_cpu = as->proc.mapper_cpu;
     return 0;
 }
 
@@ -155,7 +159,8 @@ int stub_thread_get(struct stub_as *as, struct stub_thread **out, bool *fresh_fp
 
 void stub_thread_free(struct stub_thread *t)
 {
-    arena_free(&platform_of(t->as)->arena, ARENA_SLOT, t->slot_off);
+    if ((t->slot_va - STUB_SLOTS) / SLOT_SIZE >= t->as->proc.nr_slots)
+        arena_free(&platform_of(t->as)->arena, ARENA_SLOT, t->slot_off);
     list_del_init(&t->node);
     list_del_init(&t->idle_node);
     free(t);

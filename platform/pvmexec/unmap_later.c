@@ -26,7 +26,7 @@ bool stub_as_unmap_later(struct platform_as *base, uint64_t addr, uint64_t len)
     struct stub_context *own = stub_own_context(as);
     bool ok;
 
-    if (!own || own->unmap.len)
+    if (!own || own->unmap.len || addr >= STUB_UNMAP_END || len >= STUB_CODE - STUB_UNMAP_END)
         return false;
     mutex_lock(&as->lock);
     ok = as->nr_owned == 1 && as->nr_later < STUB_LATER;

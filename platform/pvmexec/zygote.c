@@ -108,6 +108,8 @@ int zygote_take(struct stub_platform *p, struct stub_process *out)
     memcpy(&pid, entry + BIRTH_PID, sizeof(pid));
     memcpy(&out->commands, entry + BIRTH_COMMANDS, sizeof(out->commands));
     out->pid = pid;
+    out->mapper_cpu = -1;
+    out->nr_slots = 0;
     atomic_store(birth_state(entry), BIRTH_EMPTY);
     if (pid < 0) {
         r = pid;

@@ -257,6 +257,12 @@ PROGRAM prog_jump
         jmp     1b
 END prog_jump
 
+/* Says that it waits, in the word at rdi, and goes on to r15 instead. */
+PROGRAM prog_feign
+        movl    $2, (%rdi)              /* TURN_SENTRY */
+        jmp     *%r15
+END prog_feign
+
 /* Three kinds of sites in turn; a read of (rsi) after each. rbx counts calls. */
 PROGRAM prog_stress
 1:      mov     $1000, %eax

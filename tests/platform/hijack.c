@@ -9,7 +9,9 @@
 #include "platform/pvmexec/arch/image.h"
 #include "platform/pvmexec/stub.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +19,7 @@ PROGRAM(prog_count);
 PROGRAM(prog_count_plain);
 PROGRAM(prog_scribble);
 PROGRAM(prog_jump);
+PROGRAM(prog_feign);
 
 #define VICTIM 0x20000000ULL
 
@@ -185,6 +188,7 @@ static const struct jump_regs evil[] = {
     {9, VICTIM, 4096, 7, 0x11, 0 /* the memory file */, 0},
     {10, GUEST_CODE, 4096, 7},
     {11, GUEST_CODE, 4096},
+    {11, STUB_GLOBALS, 4096},
     {18, 0 /* the memory file */, STUB_CODE, 8, 0 /* a victim's page */},
     {56, 0x8400},
     {62, 1 /* the sentry */, 9},
@@ -199,6 +203,44 @@ static void end_hijack(struct guest *g, pthread_t dog)
     atomic_store(&stop, true);
     pthread_join(dog, NULL);
     guest_fini(g);
+}
+
+static pid_t process_of(const struct guest *g)
+{
+    return container_of(g->as, struct stub_as, base)->proc.pid;
+}
+
+static int count_threads(pid_t pid)
+{
+    char path[64];
+    int n = 0;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    d = opendir(path);
+    check(d != NULL);
+    for (struct dirent *e; (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* Whether memory of the stub is all zero. */
+static bool is_clear(pid_t pid, uint64_t addr, size_t len)
+{
+    unsigned char buf[SLOT_SIZE] = {0};
+    char path[64];
+    bool clear = true;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+    fd = open(path, O_RDONLY);
+    check(fd >= 0);
+    check_eq(pread(fd, buf, len, (off_t)addr), (long long)len);
+    close(fd);
+    for (size_t i = 0; i < len; i++)
+        clear = clear && buf[i] == 0;
+    return clear;
 }
 
 /* Jumps to each byte of the stub's code, with the arguments of harmful calls in the registers. */
@@ -262,6 +304,8 @@ static void jumping_into_stub_code(void)
                 }
             }
             check(memcmp(mem + victim, "\0\0\0\0\0\0\0", 8) == 0);
+            if (have_as && evil[e].rax == 11 && strcmp(test_platform_name, "pvmexec:stub") == 0)
+                check(!is_clear(process_of(&g), STUB_GLOBALS + GLOBAL_FILTER, 64)); /* still mapped */
             if (off == len / 2 && e == 0)
                 children = count_children();
         }
@@ -269,12 +313,68 @@ static void jumping_into_stub_code(void)
     printf("    %d of %zu jumps killed their process, %d unmapped some of it\n", deaths, ARRAY_SIZE(evil) * (size_t)len,
            unmapped);
     if (children > 0)
-        check(count_children() <= children + 8);
+        check(count_children() <= children + 8 + STUB_SPARE);
     if (have_as)
         end_hijack(&g, dog);
 }
 
+static void old_processes_know_nothing(void)
+{
+    struct guest g, other;
+    char maps[4096];
+    pid_t pid;
+
+    if (strcmp(test_platform_name, "pvmexec:stub") != 0)
+        return;
+    guest_init(&g, &prog_count);
+    g.regs.rbx = 100;
+    for (int i = 0; i < 50; i++)
+        guest_run(&g);
+    pid = process_of(&g);
+    check(!is_clear(pid, STUB_COMMANDS + COMMANDS_OPS, 64));
+    check(!is_clear(pid, STUB_SLOTS, SLOT_SIZE));
+    guest_fini(&g);
+
+    check_eq(platform_as_create(test_platform, NULL, NULL, NULL, &other.as), 0);
+    check_eq(process_of(&other), pid);
+    check_eq(count_threads(pid), 1);
+    guest_maps(&other, maps, sizeof(maps));
+    check_eq(strlen(maps), 0);
+    check(is_clear(pid, STUB_COMMANDS + COMMANDS_OPS, 4096 - COMMANDS_OPS));
+    check(is_clear(pid, STUB_SLOTS, SLOT_SIZE));
+    platform_as_destroy(other.as);
+}
+
+/* A thread that runs on although it said that it waits, in stub code, where it needs no memory of the guest's. */
+static void process_with_a_thread_that_stays_ends(void)
+{
+    struct guest g, other;
+    pid_t pid;
+
+    if (strcmp(test_platform_name, "pvmexec:stub") != 0)
+        return;
+    guest_init(&g, &prog_feign);
+    g.regs.rdi = STUB_SLOTS + SLOT_TURN;
+    g.regs.rdx = 12345; /* not what the word is: waiting ends at once */
+    g.regs.r15 = stub_code_addr(stub_futex_ip) - 10;
+    guest_run(&g);
+    pid = process_of(&g);
+    check_eq(count_threads(pid), 2);
+    guest_fini(&g);
+    for (int i = 0;; i++) {
+        check_eq(platform_as_create(test_platform, NULL, NULL, NULL, &other.as), 0);
+        check(process_of(&other) != pid);
+        platform_as_destroy(other.as);
+        if (kill(pid, 0) < 0 && errno == ESRCH)
+            break;
+        check(i < 10000);
+        usleep(1000);
+    }
+}
+
 const struct test hijack_tests[] = {
+    {"old_processes_know_nothing", old_processes_know_nothing},
+    {"process_with_a_thread_that_stays_ends", process_with_a_thread_that_stays_ends},
     {"scribbling_over_all_slots", scribbling_over_all_slots},
     {"jumping_into_stub_code", jumping_into_stub_code},
     {NULL, NULL},
