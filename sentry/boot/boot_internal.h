@@ -30,7 +30,7 @@ struct sandbox {
     struct seccomp_filter *seccomp; /* of all processes that boot starts; NULL: none */
     struct net_config *network;     /* until init starts; NULL: a loopback alone */
     bool started;
-    void (*on_exit)(void *arg, int wstatus);
+    bool (*on_exit)(void *arg, int wstatus);
     void *on_exit_arg;
     struct host_work exit_work;
     int wstatus;

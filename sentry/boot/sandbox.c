@@ -123,9 +123,8 @@ static void exit_on_loop(struct host_work *w)
 
     log_info("init has exited: wait status %#x", sb->wstatus);
     boot_drop_console(&sb->console);
-    if (sb->on_exit)
-        sb->on_exit(sb->on_exit_arg, sb->wstatus);
-    host_loop_stop(sb->loop);
+    if (!sb->on_exit || sb->on_exit(sb->on_exit_arg, sb->wstatus))
+        host_loop_stop(sb->loop);
 }
 
 /* On init's last thread. */
@@ -244,10 +243,15 @@ void sandbox_pause(struct sandbox *sb, bool paused)
     kernel_pause(sb->k, paused);
 }
 
-void sandbox_on_exit(struct sandbox *sb, void (*fn)(void *arg, int wstatus), void *arg)
+void sandbox_on_exit(struct sandbox *sb, bool (*fn)(void *arg, int wstatus), void *arg)
 {
     sb->on_exit = fn;
     sb->on_exit_arg = arg;
+}
+
+void sandbox_end(struct sandbox *sb)
+{
+    host_loop_stop(sb->loop);
 }
 
 bool sandbox_started(const struct sandbox *sb)

@@ -80,8 +80,12 @@ size_t sandbox_list(struct sandbox *sb, struct sandbox_process_info **out);
 /* New limits on tasks and bytes of memory; 0: none, -1: as it is. What is over a limit already stays. */
 void sandbox_set_limits(struct sandbox *sb, int64_t pids, int64_t memory);
 
-/* Called with init's wait status before sandbox_run() returns, to tell who waits. */
-void sandbox_on_exit(struct sandbox *sb, void (*fn)(void *arg, int wstatus), void *arg);
+/*
+ * Called with init's wait status before sandbox_run() returns, to tell who waits. When it says false, sandbox_run() goes on
+ * until sandbox_end().
+ */
+void sandbox_on_exit(struct sandbox *sb, bool (*fn)(void *arg, int wstatus), void *arg);
+void sandbox_end(struct sandbox *sb);
 
 bool sandbox_started(const struct sandbox *sb);
 struct kernel *sandbox_kernel(struct sandbox *sb);

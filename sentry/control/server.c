@@ -2,6 +2,11 @@
  * One struct conn per client, with its requests served in order as they arrive. Nothing here blocks: a client that does not
  * take its replies, which are small, is dropped. Who asked to wait for init, and the processes that a client started by exec,
  * hang on the connection; exec processes started with kill_on_close die with it.
+ *
+ * The end of init is the end of the container, but as in a pid namespace of Linux the others end first: whoever stands in on
+ * the host for a process that came by exec is told its status and given a moment to exit with it, so that the engine sees those
+ * exits before the container's. (dockerd 20.10 forgets a container at its exit, and leaves hanging who waits for an exec in it
+ * then.)
  */
 #include "sentry/control/server.h"
 
@@ -23,11 +28,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* How long the end of init waits for stand-ins, in seconds: one may be stopped. */
+#define STAND_IN_PATIENCE 2.0
+
 struct control_server {
     struct sandbox *sb;
     struct sandbox_stdio io; /* for start */
     bool may_start;
+    bool ending; /* init has exited, stand-ins have not */
     ev_io listener;
+    ev_timer patience;
     struct list_head conns;
 };
 
@@ -37,7 +47,8 @@ struct conn {
     ev_io io;
     int fd;
     struct control_buf in;
-    bool waits; /* for init */
+    bool waits;       /* for init */
+    bool is_stand_in; /* has started a process */
     uint64_t wait_id;
     struct list_head execs;
 };
@@ -52,8 +63,20 @@ struct exec {
     bool kill_on_close;
 };
 
+static bool has_stand_ins(struct control_server *s)
+{
+    struct conn *c;
+
+    list_for_each_entry(c, &s->conns, node) {
+        if (c->is_stand_in)
+            return true;
+    }
+    return false;
+}
+
 static void conn_close(struct conn *c)
 {
+    struct control_server *s = c->s;
     struct exec *x, *next;
 
     list_for_each_entry_safe(x, next, &c->execs, node) {
@@ -67,6 +90,8 @@ static void conn_close(struct conn *c)
     list_del_init(&c->node);
     control_buf_fini(&c->in);
     free(c);
+    if (s->ending && !has_stand_ins(s))
+        sandbox_end(s->sb);
 }
 
 /* False: the connection is gone. */
@@ -215,7 +240,7 @@ static bool serve_exec(struct conn *c, const RunscC__Request *q)
     x = calloc(1, sizeof(*x));
     if (!x) {
         r = error_set(&e, ENOMEM, "exec");
-    } else if (!sandbox_started(c->s->sb)) {
+    } else if (!sandbox_started(c->s->sb) || c->s->ending) {
         r = error_set(&e, 0, "cannot exec in a container that is not running");
     } else {
         memcpy(io.fd, c->in.fds, sizeof(io.fd));
@@ -234,6 +259,7 @@ static bool serve_exec(struct conn *c, const RunscC__Request *q)
     x->conn = c;
     x->id = q->id;
     x->kill_on_close = q->exec->kill_on_close;
+    c->is_stand_in = true;
     list_add_tail(&x->node, &c->execs);
     ok.id = q->id;
     ok.pid = x->proc.pid;
@@ -394,10 +420,22 @@ static void on_connect(struct ev_loop *ev, ev_io *io, int revents)
     ev_io_start(ev, &c->io);
 }
 
-static void on_init_exit(void *arg, int wstatus)
+static void out_of_patience(struct ev_loop *ev, ev_timer *t, int revents)
+{
+    sandbox_end(container_of(t, struct control_server, patience)->sb);
+}
+
+static bool on_init_exit(void *arg, int wstatus)
 {
     struct control_server *s = arg;
     struct conn *c, *next;
+
+    if (has_stand_ins(s)) {
+        s->ending = true;
+        sandbox_kill(s->sb, 0, SIGKILL, true);
+        ev_timer_init(&s->patience, out_of_patience, STAND_IN_PATIENCE, 0);
+        ev_timer_start(host_loop_ev(sandbox_loop(s->sb)), &s->patience);
+    }
 
     list_for_each_entry_safe(c, next, &s->conns, node) {
         if (c->waits) {
@@ -405,6 +443,7 @@ static void on_init_exit(void *arg, int wstatus)
             reply_exit(c, c->wait_id, wstatus);
         }
     }
+    return !s->ending;
 }
 
 int control_server_create(struct sandbox *sb, int listen_fd, const struct sandbox_stdio *io, struct control_server **out)

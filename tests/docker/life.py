@@ -10,6 +10,7 @@ import subprocess
 import termios
 import time
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 NONE = ("--network", "none")
 
 
@@ -115,6 +116,13 @@ def test_exec(d):
     assert d.docker("exec", "c1", "nope", check=False).returncode in (126, 127)  # as Docker's version has it
     d.docker("exec", "-d", "c1", "sh", "-c", "echo done > /tmp/mark")
     wait_for(lambda: d.docker("exec", "c1", "cat", "/tmp/mark", check=False).stdout == "done\n")
+
+
+def test_exec_that_ends_the_container(d):
+    for i in range(5):
+        sleeper(d, f"c{i}", script="while [ ! -e /tmp/go ]; do sleep 0.01; done")
+        eq(d.docker("exec", f"c{i}", "touch", "/tmp/go", timeout=60).returncode, 0)
+        eq(d.out("wait", f"c{i}"), "0\n")
 
 
 def test_exec_with_a_terminal(d):

@@ -146,3 +146,21 @@ def test_leftovers_of_a_host_that_went_down(b):
     open(os.path.join(b.state, "c1", "state.json.new"), "w").close()
     gone(b)
     assert b.cli("list")[0] == 0
+
+
+def test_stand_ins_of_exec_end_before_the_container(b):
+    for stays in (False, True):
+        eq(b.args("sleep", "100").detached("c1", "run", "-d"), 0)
+        sentry = json.loads(b.cli("state", "c1")[1])["pid"]
+        p = b.popen("exec", "c1", "sh", "-c", "echo ready; sleep 1000")
+        eq(p.stdout.readline(), "ready\n")
+        p.send_signal(signal.SIGSTOP)
+        eq(b.cli("kill", "c1", "KILL")[0], 0)
+        time.sleep(0.3)
+        assert os.path.exists(f"/proc/{sentry}/exe"), "the container has ended"
+        if stays: # it is not waited for without an end
+            b.wait_status("stopped")
+        p.send_signal(signal.SIGCONT)
+        eq(p.wait(20), 137)
+        b.wait_status("stopped")
+        gone(b)
