@@ -127,9 +127,10 @@ class Daemon:
     def out(self, *argv, **kw):
         return self.docker(*argv, **kw).stdout
 
-    def import_tree(self, path, name):
+    def import_tree(self, path, name, *changes):
+        """Makes an image of a directory; `changes` are lines of a Dockerfile."""
         tar = subprocess.Popen(["tar", "-C", path, "-c", "--one-file-system", "."], stdout=subprocess.PIPE)
-        self.docker("import", "-", name, stdin=tar.stdout, timeout=600)
+        self.docker("import", *[w for c in changes for w in ("--change", c)], "-", name, stdin=tar.stdout, timeout=600)
         assert tar.wait() == 0
 
     def processes(self):
