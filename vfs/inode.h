@@ -158,6 +158,7 @@ struct super_block {
     struct refcount weak; /* the memory: inodes and the users together */
     const struct super_ops *ops;
     const char *fstype; /* "tmpfs"; static */
+    const char *origin; /* where on the host's file system its root is, for /proc/PID/mountinfo; borrowed. NULL: nowhere else */
     unsigned long magic;
     unsigned int flags;       /* SB_* */
     dev_t dev;                /* an anonymous device number, unique */

@@ -108,7 +108,8 @@ static int make_super(struct sandbox *sb, const struct spec_mount *m, struct sup
 
     if (m->bind) {
         /* Whoever gave it to us changes it meanwhile. */
-        struct hostfs_options ho = {.readonly = m->flags & MS_RDONLY, .shared = true};
+        struct hostfs_options ho = {
+            .readonly = m->flags & MS_RDONLY, .shared = true, .origin = m->source[0] == '/' ? m->source : NULL};
         return hostfs_create(m->source_fd, &ho, out);
     }
     type = fs_type_find(m->type);

@@ -49,6 +49,8 @@ static int make_kernel(struct sandbox *sb, struct error *e)
         .domainname = s->domainname ? s->domainname : "(none)",
         .strace = s->strace,
         .tsc_clock = s->tsc_clock,
+        .uid_map = s->uid_map_text,
+        .gid_map = s->gid_map_text,
     };
     int r;
 

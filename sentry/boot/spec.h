@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 struct sock_filter;
 
@@ -95,6 +96,13 @@ enum spec_network {
     SPEC_NETWORK_NONE,    /* a loopback alone */
 };
 
+/* The time namespace that the container is to have: what its clocks are ahead of the host's. */
+struct spec_timens {
+    int fd; /* > 0: one to join */
+    bool offsets;
+    struct timespec monotonic, boottime; /* tv_sec may be negative */
+};
+
 /* The network namespace that the container is to have on the host. */
 struct spec_netns {
     bool given;       /* the spec asks for one */
@@ -119,7 +127,8 @@ struct container_spec {
     bool memory_in_cgroup;                        /* the host's cgroup keeps memory_limit, and may change it */
     const struct spec_idmap *uid_maps, *gid_maps; /* of the sentry's user namespace; none: as isolate.h says */
     size_t nr_uid_maps, nr_gid_maps;
-    bool tsc_clock; /* see sentry/kernel/boot.h; by sandbox_look_at_host() */
+    const char *uid_map_text, *gid_map_text; /* as they have become, by isolate_enter(): /proc/self/uid_map's text */
+    bool tsc_clock;                          /* see sentry/kernel/boot.h; by sandbox_look_at_host() */
     const struct spec_device *devices;
     size_t nr_devices;
     const struct spec_hook *start_hooks;
@@ -131,6 +140,7 @@ struct container_spec {
     size_t nr_seccomp;
     enum spec_network network;
     struct spec_netns netns;
+    struct spec_timens timens;
     bool strace;
 };
 

@@ -25,6 +25,7 @@ struct kernel_params {
     uint64_t total_ram;
     unsigned int max_tasks; /* 0: no limit but pid_max */
     const char *hostname, *domainname;
+    const char *uid_map, *gid_map; /* text of /proc/PID/uid_map; borrowed. NULL: all ids are the host's */
     bool strace;
     bool tsc_clock; /* the host keeps its own time by the time-stamp counter, so that guests may, too */
 };

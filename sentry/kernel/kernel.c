@@ -30,6 +30,8 @@ int kernel_create(const struct kernel_params *p, struct kernel **out)
     k->total_ram = p->total_ram;
     k->max_tasks = p->max_tasks;
     k->strace = p->strace;
+    k->uid_map = p->uid_map;
+    k->gid_map = p->gid_map;
     k->boot_monotonic_ns = kernel_monotonic_ns();
     mutex_init(&k->tasks_lock);
     mutex_init(&k->uts.lock);

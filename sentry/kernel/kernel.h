@@ -49,6 +49,7 @@ struct kernel {
     struct host_loop *loop; /* the main thread's event loop: host descriptors and timers */
     struct futex_table *futexes;
     struct vdso *vdso;
+    const char *uid_map, *gid_map; /* see sentry/kernel/boot.h */
     struct ipc_namespace *ipc;
     struct net *net; /* sockets: sentry/socket/net.h */
     struct uts_namespace uts;

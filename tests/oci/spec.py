@@ -1,6 +1,8 @@
 """Parts of the spec that are the guest's: seccomp, sysctls, devices, priorities, annotations, what is refused."""
 import json
 import os
+import subprocess
+import unittest
 
 from harness import eq, refuses
 
@@ -93,11 +95,105 @@ def test_home_comes_from_the_containers_passwd(b):
 def test_namespaces(b):
     for ns, pattern in (([{"type": "magic"}], "type \"magic\" is unknown"), ([{"type": "pid"}, {"type": "pid"}], "pid twice"),
                         ([{"type": "network", "path": "relative"}], "not an absolute path"), ([{"type": "network", "path": "/proc/self/ns/uts"}], "is no network namespace"),
-                        ([{"type": "ipc", "path": "/etc/hostname"}], "is no ipc namespace"), ([{"type": "pid", "path": "/proc/self/ns/pid"}], "joining the pid namespace.*not supported")):
+                        ([{"type": "ipc", "path": "/etc/hostname"}], "is no ipc namespace"), ([{"type": "pid", "path": "/proc/self/ns/pid"}], "joining the pid namespace.*cannot share processes with others: Operation not supported"),
+                        ([{"type": "mount", "path": "/proc/self/ns/mnt"}], "joining the mount namespace.*mounts of its own")):
         b.config["linux"]["namespaces"] = ns
         refuses(b, pattern, "run", "c1")
-    b.config["linux"]["namespaces"] = [{"type": "uts", "path": "/proc/self/ns/uts"}, {"type": "ipc", "path": "/proc/self/ns/ipc"}, {"type": "mount"}]
+    b.config["linux"]["namespaces"] = [{"type": t, "path": f"/proc/self/ns/{t}"} for t in ("uts", "ipc", "user", "time", "cgroup")] + [{"type": "mount"}]
     eq(b.args("true").run()[0], 0)
+
+
+def other(b, flags, script=""):
+    """A process in other namespaces of the host, after it has run a script there."""
+    p = subprocess.Popen(["unshare", *flags, "sh", "-c", f"{script} echo; exec sleep 100"], stdout=subprocess.PIPE, text=True)
+    p.stdout.readline()
+    return p
+
+
+def join(b, pid, kind):
+    b.config["linux"]["namespaces"] = [n for n in b.config["linux"]["namespaces"] if n["type"] != kind] + [{"type": kind, "path": f"/proc/{pid}/ns/{kind}"}]
+
+
+def test_names_of_a_uts_namespace_are_taken_over(b):
+    p = other(b, ["--uts"], "hostname pod-name;")
+    join(b, p.pid, "uts")
+    del b.config["hostname"]
+    eq(b.args("hostname").run(), (0, "pod-name\n", ""))
+    b.config["hostname"] = "own-name"
+    eq(b.args("hostname").run(), (0, "own-name\n", ""))
+    p.kill()
+    p.wait()
+    # Without a namespace of its own it is the host's.
+    b.config["linux"]["namespaces"] = [n for n in b.config["linux"]["namespaces"] if n["type"] != "uts"]
+    del b.config["hostname"]
+    eq(b.args("hostname").run()[1].strip(), os.uname().nodename)
+
+
+def test_a_sandboxs_namespaces_have_its_names(b):
+    """A pod's others share the names by the path of the first one's namespace."""
+    eq(b.args("sleep", "100").detached("c1", "run", "-d"), 0)
+    pid = json.loads(b.cli("state", "c1")[1])["pid"]
+    join(b, pid, "uts")
+    del b.config["hostname"]
+    eq(b.args("hostname").cli("run", "c2")[1], "box\n")
+    b.cli("delete", "-f", "c1")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root maps others' ids")
+def test_a_user_namespace_by_path_gives_its_map(b):
+    p = other(b, ["--user"])
+    for f in ("uid_map", "gid_map"):
+        with open(f"/proc/{p.pid}/{f}", "w") as m:
+            m.write("0 0 1\n5 70000 10\n")
+    join(b, p.pid, "user")
+    os.chown(b.rootfs, 70001, 70002)
+    eq(b.sh("stat -c %u:%g /; cat /proc/self/uid_map").run()[1].split(), ["6:7", "0", "0", "1", "5", "70000", "10"])
+    p.kill()
+    p.wait()
+
+
+def test_the_map_of_ids_shows(b):
+    b.config["linux"].update(uidMappings=[{"containerID": 0, "hostID": 0, "size": 100}], gidMappings=[{"containerID": 0, "hostID": 0, "size": 200}])
+    b.config["linux"]["namespaces"].append({"type": "user"})
+    eq(b.sh("cat /proc/self/uid_map /proc/self/gid_map").run()[1].split(), "0 0 100 0 0 200".split())
+
+
+def uptime(text):
+    return float(text.split()[0])
+
+
+def test_time_offsets_and_time_namespaces(b):
+    with open("/proc/uptime") as f:
+        host = uptime(f.read())
+    b.config["linux"]["timeOffsets"] = {"monotonic": {"secs": 700000, "nanosecs": 1}, "boottime": {"secs": 1000000}}
+    refuses(b, "linux.timeOffsets: there is no time namespace", "run", "c1")
+    b.config["linux"]["namespaces"].append({"type": "time"})
+    got = uptime(b.args("cat", "/proc/uptime").run()[1]) - host
+    assert 1000000 <= got < 1000600, got
+    assert b.sh("sleep 0.05; echo slept").run()[:2] == (0, "slept\n")
+    # The host's own ticks tell whether the sandbox is the one that was started: they must not be the sandbox's.
+    eq(b.args("sleep", "100").detached("c1", "run", "-d"), 0)
+    eq(b.status(), "running")
+    b.cli("delete", "-f", "c1")
+    for offsets, pattern in (({"realtime": {"secs": 1}}, "clock \"realtime\" is unknown"), ({"monotonic": {"secs": "x"}}, "linux.timeOffsets: monotonic.secs"),
+                             ({"monotonic": {"nanosecs": 1000000000}}, "nanosecs"), ({"boottime": {"secs": -10**10}}, "linux.timeOffsets: Numerical result")):
+        b.config["linux"]["timeOffsets"] = offsets
+        refuses(b, pattern, "run", "c1")
+    p = other(b, ["--time", "--boottime", "2000000", "--fork"])
+    child = int(open(f"/proc/{p.pid}/task/{p.pid}/children").read().split()[0])
+    del b.config["linux"]["timeOffsets"]
+    join(b, child, "time")
+    got = uptime(b.args("cat", "/proc/uptime").run()[1]) - host
+    assert 2000000 <= got < 2000600, got
+    os.kill(child, 9)
+    p.wait()
+
+
+def test_mountinfo_tells_where_a_bind_mount_comes_from(b):
+    src = os.path.join(b.dir, "src")
+    os.makedirs(os.path.join(src, "sub"))
+    b.config["mounts"].append({"destination": "/mnt", "type": "bind", "source": src, "options": ["bind"]})
+    eq(b.sh("grep -o '[^ ]* /mnt ' /proc/self/mountinfo").run()[1], f"{src} /mnt \n")
 
 
 def test_tmpcopyup_begins_with_what_is_covered(b):
@@ -118,8 +214,6 @@ def test_what_is_not_supported_is_refused_by_name(b):
     b.config["linux"]["intelRdt"] = {"closID": "x"}
     refuses(b, "linux.intelRdt: Operation not supported", "run", "c1")
     del b.config["linux"]["intelRdt"]
-    b.config["linux"]["timeOffsets"] = {"monotonic": {"secs": 1}}
-    refuses(b, "linux.timeOffsets: Operation not supported", "run", "c1")
 
 
 def test_labels_of_security_modules_are_accepted(b):

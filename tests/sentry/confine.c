@@ -390,7 +390,7 @@ static bool run_part(size_t i)
     struct isolation iso;
     struct error e;
     int wstatus;
-    pid_t pid = isolate_fork(&iso, &e);
+    pid_t pid = isolate_fork(&spec, &iso, &e);
 
     if (pid == 0) {
         if (isolate_enter(&spec, &iso, &e) < 0) {

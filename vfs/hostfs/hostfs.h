@@ -12,6 +12,7 @@ struct hostfs_options {
      * once hostfs_expire() was called, and every few seconds; what is known of a file stands.
      */
     bool shared;
+    const char *origin; /* absolute path that it has on the host, to be shown; must outlive the superblock. May be NULL */
 };
 
 /*

@@ -126,6 +126,7 @@ int hostfs_create(int root_fd, const struct hostfs_options *opt, struct super_bl
         return err;
     }
     sb->priv = hs;
+    sb->origin = opt->origin;
     sb->flags = SB_NOATIME | SB_HOSTTIMES | SB_REVALIDATE | (opt->readonly ? SB_RDONLY : 0);
     umask(0); /* modes of new files are the guest's business alone */
     err = make_root(sb);

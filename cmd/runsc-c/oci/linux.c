@@ -97,21 +97,18 @@ static int parse_personality(struct container_spec *s, struct json_object *o, st
 }
 
 /*
- * Clocks of a time namespace's own, and caches of the host's processor to divide among containers, are not there. Labels of the
- * host's security modules (mountLabel, process.selinuxLabel, process.apparmorProfile) are accepted without an effect: they
- * confine what calls a process may make of the host's kernel, and the guest makes none.
+ * Caches of the host's processor are not there to be divided among containers. Labels of the host's security modules
+ * (mountLabel, process.selinuxLabel, process.apparmorProfile) are accepted without an effect: they confine what calls a process
+ * may make of the host's kernel, and the guest makes none.
  */
 static int refuse_others(struct json_object *o, struct error *e)
 {
-    static const char *const names[] = {"intelRdt", "timeOffsets"};
+    struct json_object *rdt = NULL;
+    int r = json_get_object(o, "linux", "intelRdt", false, &rdt, e);
 
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct json_object *v = NULL;
-        json_object_object_get_ex(o, names[i], &v);
-        if (json_object_is_type(v, json_type_object) && json_object_object_length(v) > 0)
-            return error_set(e, ENOTSUP, "linux.%s", names[i]);
-    }
-    return 0;
+    if (r < 0 || !rdt || json_object_object_length(rdt) == 0)
+        return r;
+    return error_set(e, ENOTSUP, "linux.intelRdt");
 }
 
 int oci_parse_linux(struct bundle *b, struct json_object *o, struct error *e)

@@ -54,7 +54,8 @@ int oci_parse_user_namespace(struct container_spec *s, struct json_object *o, st
     bool found = false;
     int r = has_user_namespace(o, &found, e);
 
-    if (r < 0 || !found)
+    /* One that is given by its path has its map already. */
+    if (r < 0 || !found || s->nr_uid_maps)
         return r;
     if ((r = parse_map(o, "uidMappings", &s->uid_maps, &s->nr_uid_maps, e)) < 0)
         return r;

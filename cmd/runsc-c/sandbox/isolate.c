@@ -26,7 +26,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
 #define NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET)
+
+enum { MAP_TEXT = 340 * 34 + 1 }; /* the longest map of ids that there can be */
 
 /* --- the process --- */
 
@@ -67,12 +72,16 @@ static const char *what_is_forbidden(void)
     return "so many new";
 }
 
-pid_t isolate_fork(struct isolation *iso, struct error *e)
+/* Into another time namespace, or back: children are in the one that we are in. */
+static int enter_timens(int fd, struct error *e)
+{
+    return setns(fd, CLONE_NEWTIME) < 0 ? error_set(e, errno, "entering the time namespace") : 0;
+}
+
+static pid_t fork_sentry(struct isolation *iso, struct error *e)
 {
     pid_t pid;
 
-    if (pipe2(iso->gate, O_CLOEXEC) < 0)
-        return error_set(e, errno, "pipe");
     iso->user_ns = true;
     pid = fork_into(NAMESPACES | CLONE_NEWUSER);
     if (pid < 0 && geteuid() == 0) {
@@ -82,13 +91,32 @@ pid_t isolate_fork(struct isolation *iso, struct error *e)
         if (pid > 0)
             log_info("the host allows no user namespaces: the sentry runs as root with few capabilities");
     }
-    if (pid < 0)
-        return error_set(e, -pid, "the host does not allow %s namespaces", what_is_forbidden());
-    if (pid == 0) {
-        close(iso->gate[1]);
-    } else {
-        close(iso->gate[0]);
+    return pid < 0 ? error_set(e, -pid, "the host does not allow %s namespaces", what_is_forbidden()) : pid;
+}
+
+pid_t isolate_fork(const struct container_spec *spec, struct isolation *iso, struct error *e)
+{
+    int own = -1;
+    pid_t pid;
+
+    if (pipe2(iso->gate, O_CLOEXEC) < 0)
+        return error_set(e, errno, "pipe");
+    if (spec->timens.fd > 0) {
+        own = open("/proc/self/ns/time", O_RDONLY | O_CLOEXEC);
+        if (own < 0)
+            return error_set(e, errno, "the host's time namespace");
+        if ((pid = enter_timens(spec->timens.fd, e)) < 0)
+            return pid;
     }
+    pid = fork_sentry(iso, e);
+    if (own >= 0 && pid > 0 && enter_timens(own, e) < 0) {
+        kill(pid, SIGKILL);
+        return -EPERM;
+    }
+    if (own >= 0)
+        close(own);
+    if (pid >= 0)
+        close(iso->gate[pid == 0]);
     return pid;
 }
 
@@ -256,6 +284,55 @@ static int take_ids(const struct isolation *iso, struct error *e)
     return prctl(PR_SET_DUMPABLE, 1) < 0 ? error_set(e, errno, "prctl") : 0;
 }
 
+/* A time namespace of its own; clocks of the sentry's are the guest's, whatever way they are read. */
+static int set_clocks(const struct spec_timens *t, struct error *e)
+{
+    char text[128];
+    int fd,
+        n = snprintf(text, sizeof(text), "monotonic %lld %ld\nboottime %lld %ld\n", (long long)t->monotonic.tv_sec,
+                     t->monotonic.tv_nsec, (long long)t->boottime.tv_sec, t->boottime.tv_nsec),
+        r = 0;
+
+    if (!t->offsets)
+        return 0;
+    if (unshare(CLONE_NEWTIME) < 0)
+        return error_set(e, errno, "the host does not allow time namespaces");
+    fd = open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, (size_t)n) != n)
+        r = error_set(e, errno, "linux.timeOffsets");
+    if (fd >= 0)
+        close(fd);
+    if (r < 0)
+        return r;
+    fd = open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+    r = fd < 0 ? error_set(e, errno, "time namespace") : enter_timens(fd, e);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* Those that look into the sandbox from outside, and pods that share its names, find the container's. */
+static void set_names(const struct container_spec *s)
+{
+    const char *domain = s->domainname ? s->domainname : "";
+
+    if (s->hostname && sethostname(s->hostname, strlen(s->hostname)) == 0 && setdomainname(domain, strlen(domain)) == 0)
+        return;
+    log_debug("names of the sandbox's namespace are not set");
+}
+
+/* A text that lives as long as the process; NULL: not to be had. */
+static char *read_text(const char *path)
+{
+    char buf[MAP_TEXT];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, buf, sizeof(buf) - 1) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? strndup(buf, (size_t)n) : NULL;
+}
+
 int isolate_enter(struct container_spec *spec, struct isolation *iso, struct error *e)
 {
     char go;
@@ -263,8 +340,16 @@ int isolate_enter(struct container_spec *spec, struct isolation *iso, struct err
 
     r = read(iso->gate[0], &go, 1) == 1 ? 0 : error_set(e, 0, "whoever started the sandbox has died");
     close(iso->gate[0]);
-    if (r < 0 || (r = detach_trees(spec, e)) < 0 || (r = take_proc(e)) < 0 || (r = empty_root(e)) < 0 ||
-        (r = take_ids(iso, e)) < 0 || (r = drop_capabilities(e)) < 0)
+    if (r == 0) {
+        spec->uid_map_text = read_text("/proc/self/uid_map");
+        spec->gid_map_text = read_text("/proc/self/gid_map");
+        /* Not when it is forked: it was in another cgroup then, which would be the root of what it sees. */
+        if (unshare(CLONE_NEWCGROUP) < 0)
+            log_info("the host does not let us have a cgroup namespace: %s", strerror(errno));
+    }
+    set_names(spec);
+    if (r < 0 || (r = set_clocks(&spec->timens, e)) < 0 || (r = detach_trees(spec, e)) < 0 || (r = take_proc(e)) < 0 ||
+        (r = empty_root(e)) < 0 || (r = take_ids(iso, e)) < 0 || (r = drop_capabilities(e)) < 0)
         return r;
     /* Last, because changing one's ids takes it back. */
     return prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? error_set(e, errno, "prctl") : 0;

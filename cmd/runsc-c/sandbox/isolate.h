@@ -26,7 +26,7 @@ struct isolation {
  * As fork(2): the child's pid, or 0 in the child, where isolate_enter() waits for isolate_release(). In between, ids must be
  * mapped, and whatever else has to be done to the process or its namespaces from outside can be. -errno.
  */
-pid_t must_check isolate_fork(struct isolation *iso, struct error *e);
+pid_t must_check isolate_fork(const struct container_spec *spec, struct isolation *iso, struct error *e);
 int must_check isolate_map_ids(const struct container_spec *spec, const struct isolation *iso, pid_t child, struct error *e);
 int must_check isolate_release(struct isolation *iso, struct error *e);
 

@@ -307,7 +307,7 @@ static pid_t start_sentry(struct start *st, struct error *e)
         return error_set(e, errno, "socket pair");
     sandbox_look_at_host(l->spec);
     signals_block();
-    child = isolate_fork(&st->iso, e);
+    child = isolate_fork(l->spec, &st->iso, e);
     if (child == 0)
         sentry(st);
     if (child < 0)

@@ -193,10 +193,28 @@ int proc_pid_cgroup(struct seq *s, const struct pseudo_node *n, const struct vfs
     return 0;
 }
 
-int proc_pid_id_map(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+static int show_id_map(struct seq *s, const char *map)
 {
-    seq_printf(s, "%10u %10u %10u\n", 0, 0, UINT32_MAX);
+    if (map)
+        seq_puts(s, map);
+    else
+        seq_printf(s, "%10u %10u %10u\n", 0, 0, UINT32_MAX);
     return 0;
+}
+
+int proc_pid_uid_map(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_id_map(s, n->k->uid_map);
+}
+
+int proc_pid_gid_map(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_id_map(s, n->k->gid_map);
+}
+
+int proc_pid_projid_map(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_id_map(s, NULL);
 }
 
 /* The one user namespace has its maps, once for all. */

@@ -98,7 +98,10 @@ static void show_mountinfo_line(struct seq *s, const struct path *p, int parent,
     if (dentry_path_name(m->root, root, sizeof(root)) < 0)
         strcpy(root, "/");
     seq_printf(s, "%d %d %u:%u ", m->id, parent, major(m->sb->dev), minor(m->sb->dev));
-    seq_escape(s, root, ESCAPED);
+    if (m->sb->origin)
+        seq_escape(s, m->sb->origin, ESCAPED);
+    if (!m->sb->origin || root[1])
+        seq_escape(s, root, ESCAPED);
     seq_putc(s, ' ');
     seq_escape(s, at, ESCAPED);
     seq_printf(s, " %s", m->flags & MS_RDONLY ? "ro" : "rw");

@@ -82,8 +82,12 @@ static const struct pseudo_desc sysvipc_rows[] = {
     PSEUDO_END,
 };
 
+/* Always there in Linux, and in lists of what is to be read-only; of the host's hardware there is nothing to be seen. */
+static const struct pseudo_desc no_rows[] = {PSEUDO_END};
+
 static const struct pseudo_desc root_rows[] = {
     PSEUDO_FILE("buddyinfo", 0400, proc_buddyinfo),
+    PSEUDO_DIR("bus", 0555, no_rows),
     PSEUDO_FILE("cgroups", 0444, proc_cgroups),
     PSEUDO_FILE("cmdline", 0444, proc_cmdline),
     PSEUDO_FILE("config.gz", 0444, proc_config_gz),
@@ -91,7 +95,9 @@ static const struct pseudo_desc root_rows[] = {
     PSEUDO_FILE("devices", 0444, proc_devices),
     PSEUDO_FILE("diskstats", 0444, proc_diskstats),
     PSEUDO_FILE("filesystems", 0444, proc_filesystems),
+    PSEUDO_DIR("fs", 0555, no_rows),
     PSEUDO_FILE("interrupts", 0444, proc_interrupts),
+    PSEUDO_DIR("irq", 0555, no_rows),
     PSEUDO_FILE("loadavg", 0444, proc_loadavg),
     PSEUDO_FILE("locks", 0444, proc_locks),
     PSEUDO_FILE("meminfo", 0444, proc_meminfo),
