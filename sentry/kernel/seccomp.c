@@ -8,12 +8,12 @@
  */
 #include "sentry/kernel/seccomp.h"
 
+#include "lib/cbpf.h"
 #include "sentry/kernel/task_internal.h"
 #include "sentry/syscalls/syscalls.h"
 
 #include <errno.h>
 #include <linux/audit.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -56,60 +56,16 @@ void seccomp_clone(struct task *child, const struct task *parent)
         ref_get(&child->seccomp->ref);
 }
 
+/* Of classic BPF, without what looks at packets. */
 static bool insn_is_valid(const struct sock_filter *f, unsigned int pc, unsigned int len)
 {
-    switch (f->code) {
-    case BPF_LD | BPF_W | BPF_ABS:
+    if (f->code == (BPF_LD | BPF_W | BPF_ABS))
         return f->k < sizeof(struct seccomp_data) && !(f->k & 3);
-    case BPF_LD | BPF_W | BPF_LEN:
-    case BPF_LDX | BPF_W | BPF_LEN:
-    case BPF_LD | BPF_IMM:
-    case BPF_LDX | BPF_IMM:
-    case BPF_MISC | BPF_TAX:
-    case BPF_MISC | BPF_TXA:
-    case BPF_RET | BPF_K:
-    case BPF_RET | BPF_A:
-    case BPF_ALU | BPF_ADD | BPF_K:
-    case BPF_ALU | BPF_ADD | BPF_X:
-    case BPF_ALU | BPF_SUB | BPF_K:
-    case BPF_ALU | BPF_SUB | BPF_X:
-    case BPF_ALU | BPF_MUL | BPF_K:
-    case BPF_ALU | BPF_MUL | BPF_X:
-    case BPF_ALU | BPF_DIV | BPF_X:
-    case BPF_ALU | BPF_AND | BPF_K:
-    case BPF_ALU | BPF_AND | BPF_X:
-    case BPF_ALU | BPF_OR | BPF_K:
-    case BPF_ALU | BPF_OR | BPF_X:
-    case BPF_ALU | BPF_XOR | BPF_K:
-    case BPF_ALU | BPF_XOR | BPF_X:
-    case BPF_ALU | BPF_LSH | BPF_X:
-    case BPF_ALU | BPF_RSH | BPF_X:
-    case BPF_ALU | BPF_NEG:
-        return true;
-    case BPF_ALU | BPF_DIV | BPF_K:
-        return f->k != 0;
-    case BPF_ALU | BPF_LSH | BPF_K:
-    case BPF_ALU | BPF_RSH | BPF_K:
-        return f->k < 32;
-    case BPF_LD | BPF_MEM:
-    case BPF_LDX | BPF_MEM:
-    case BPF_ST:
-    case BPF_STX:
-        return f->k < BPF_MEMWORDS;
-    case BPF_JMP | BPF_JA:
-        return f->k < len - pc - 1;
-    case BPF_JMP | BPF_JEQ | BPF_K:
-    case BPF_JMP | BPF_JEQ | BPF_X:
-    case BPF_JMP | BPF_JGE | BPF_K:
-    case BPF_JMP | BPF_JGE | BPF_X:
-    case BPF_JMP | BPF_JGT | BPF_K:
-    case BPF_JMP | BPF_JGT | BPF_X:
-    case BPF_JMP | BPF_JSET | BPF_K:
-    case BPF_JMP | BPF_JSET | BPF_X:
-        return pc + f->jt + 1 < len && pc + f->jf + 1 < len;
-    default:
+    if ((BPF_CLASS(f->code) == BPF_LD && (BPF_MODE(f->code) == BPF_ABS || BPF_MODE(f->code) == BPF_IND)) ||
+        (BPF_CLASS(f->code) == BPF_LDX && BPF_MODE(f->code) == BPF_MSH) ||
+        (BPF_CLASS(f->code) == BPF_ALU && BPF_OP(f->code) == BPF_MOD))
         return false;
-    }
+    return cbpf_insn_is_valid(f, pc, len);
 }
 
 static bool program_is_valid(const struct sock_filter *insns, unsigned int len)
@@ -192,46 +148,6 @@ bool seccomp_heeds_answers(const struct task *t)
     return false;
 }
 
-static uint32_t alu(uint16_t op, uint32_t a, uint32_t b)
-{
-    switch (op) {
-    case BPF_ADD:
-        return a + b;
-    case BPF_SUB:
-        return a - b;
-    case BPF_MUL:
-        return a * b;
-    case BPF_DIV:
-        return b ? a / b : 0;
-    case BPF_AND:
-        return a & b;
-    case BPF_OR:
-        return a | b;
-    case BPF_XOR:
-        return a ^ b;
-    case BPF_LSH:
-        return a << (b & 31);
-    case BPF_RSH:
-        return a >> (b & 31);
-    default: /* BPF_NEG */
-        return -a;
-    }
-}
-
-static bool compare(uint16_t op, uint32_t a, uint32_t b)
-{
-    switch (op) {
-    case BPF_JEQ:
-        return a == b;
-    case BPF_JGT:
-        return a > b;
-    case BPF_JGE:
-        return a >= b;
-    default: /* BPF_JSET */
-        return a & b;
-    }
-}
-
 static uint32_t run_filter(const struct seccomp_filter *f, const struct seccomp_data *data)
 {
     const uint32_t *words = (const uint32_t *)data;
@@ -260,13 +176,13 @@ static uint32_t run_filter(const struct seccomp_filter *f, const struct seccomp_
         case BPF_ALU:
             if (i->code == (BPF_ALU | BPF_DIV | BPF_X) && x == 0)
                 return 0; /* kill, as the kernel's converted program returns 0 */
-            a = alu(BPF_OP(i->code), a, b);
+            a = cbpf_alu(BPF_OP(i->code), a, b);
             break;
         case BPF_JMP:
             if (BPF_OP(i->code) == BPF_JA)
                 pc += i->k;
             else
-                pc += compare(BPF_OP(i->code), a, b) ? i->jt : i->jf;
+                pc += cbpf_compare(BPF_OP(i->code), a, b) ? i->jt : i->jf;
             break;
         case BPF_RET:
             return BPF_RVAL(i->code) == BPF_A ? a : i->k;

@@ -1,11 +1,14 @@
 /* Sending, receiving, connecting and accepting with waiting: the loops above the families' operations. */
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/errqueue.h"
+#include "sentry/socket/scm.h"
 #include "sentry/socket/socket.h"
 #include "vfs/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/net_tstamp.h>
 #include <poll.h>
 
 struct msg_op {
@@ -46,6 +49,37 @@ static int64_t send_try(void *arg)
     }
 }
 
+/* What is asked to be told, by the error queue, about a message that has been sent. Its bytes have been copied. */
+static void tell_sent(struct socket *s, const struct sk_msg *m, size_t n)
+{
+    unsigned int flags = s->timestamping | (m->scm ? m->scm->timestamping : 0);
+    struct sock_errinfo info = {.ee = {.ee_errno = ENOMSG, .ee_origin = SO_EE_ORIGIN_TIMESTAMPING}};
+    static const struct {
+        unsigned int flag;
+        uint32_t what;
+    } stamps[] = {{SOF_TIMESTAMPING_TX_SCHED, SCM_TSTAMP_SCHED},
+                  {SOF_TIMESTAMPING_TX_SOFTWARE, SCM_TSTAMP_SND},
+                  {SOF_TIMESTAMPING_TX_ACK, SCM_TSTAMP_ACK}};
+
+    if (m->flags & MSG_ZEROCOPY && s->zerocopy)
+        sock_errqueue_zerocopy(s);
+    if (!(flags & SOCK_STAMP_TX) || !(flags & SOF_TIMESTAMPING_SOFTWARE))
+        return;
+    if (flags & SOF_TIMESTAMPING_OPT_ID) {
+        /* A stream's are named by their last byte. */
+        s->timestamping_id += s->type == SOCK_STREAM ? (uint32_t)n : 1;
+        info.ee.ee_data = s->timestamping_id - 1;
+    }
+    info.stamp_ns = kernel_realtime_ns();
+    for (size_t k = 0; k < ARRAY_SIZE(stamps); k++) {
+        /* Only streams are acknowledged; when, is known of those inside the sandbox. */
+        if (!(flags & stamps[k].flag) || (stamps[k].what == SCM_TSTAMP_ACK && s->type != SOCK_STREAM))
+            continue;
+        info.ee.ee_info = stamps[k].what;
+        sock_errqueue_add(s, &info);
+    }
+}
+
 int64_t socket_send(struct task *t, struct file *f, struct sk_msg *m)
 {
     struct socket *s = f->priv;
@@ -56,7 +90,10 @@ int64_t socket_send(struct task *t, struct file *f, struct sk_msg *m)
         m->flags |= MSG_DONTWAIT;
     r = task_retry_file(t, f, POLLOUT, deadline_after(limit), m->flags & MSG_DONTWAIT, send_try, &op);
     if (r < 0 && op.done)
-        return (int64_t)op.done;
+        r = (int64_t)op.done;
+    if (r > 0 && unlikely(m->flags & MSG_ZEROCOPY || s->timestamping || (m->scm && m->scm->timestamping)) &&
+        (s->family == AF_INET || s->family == AF_INET6))
+        tell_sent(s, m, (size_t)r);
     if (r == -EPIPE && s->type == SOCK_STREAM && !(m->flags & MSG_NOSIGNAL)) {
         ksiginfo info;
 

@@ -28,6 +28,10 @@ int net_create(struct kernel *k, struct net **out) NO_THREAD_SAFETY_ANALYSIS
     atomic_init(&net->port_max, 60999);
     atomic_init(&net->unprivileged_port, 1024);
     atomic_init(&net->somaxconn, 4096);
+    atomic_init(&net->rmem_max, 212992);
+    atomic_init(&net->wmem_max, 212992);
+    atomic_init(&net->rmem_default, 212992);
+    atomic_init(&net->wmem_default, 212992);
     if (net_stack_create(net) < 0) {
         net->stack = NULL;
         net_destroy(net);

@@ -42,6 +42,7 @@ struct net {
     atomic_int port_min, port_max; /* net.ipv4.ip_local_port_range */
     atomic_int unprivileged_port;  /* net.ipv4.ip_unprivileged_port_start */
     atomic_int somaxconn;
+    atomic_int rmem_max, wmem_max, rmem_default, wmem_default; /* net.core */
     atomic_ullong lo_bytes, lo_packets;
     struct netstack *stack;
     atomic_bool has_links; /* there are other addresses to reach than our own */

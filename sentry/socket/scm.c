@@ -6,6 +6,7 @@
 #include "vfs/file.h"
 
 #include <errno.h>
+#include <linux/net_tstamp.h>
 #include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,19 @@ static int parse_socket_level(struct scm *scm, struct task *t, int family, const
     if ((h->cmsg_type == SCM_RIGHTS || h->cmsg_type == SCM_CREDENTIALS) && (family == AF_INET || family == AF_INET6))
         return 0; /* Linux passes over them */
     switch (h->cmsg_type) {
+    case SO_MARK:
+        if (len != sizeof(scm->mark))
+            return -EINVAL;
+        if (!cred_has_cap(t->cred, CAP_NET_RAW) && !cred_has_cap(t->cred, CAP_NET_ADMIN))
+            return -EPERM;
+        memcpy(&scm->mark, data, sizeof(scm->mark));
+        scm->has_mark = true;
+        return 0;
+    case SO_TIMESTAMPING:
+        if (len != sizeof(scm->timestamping))
+            return -EINVAL;
+        memcpy(&scm->timestamping, data, sizeof(scm->timestamping));
+        return scm->timestamping & ~SOCK_STAMP_TX ? -EINVAL : 0;
     case SCM_RIGHTS:
         return family == AF_UNIX ? parse_rights(scm, t, data, len) : -EINVAL;
     case SCM_CREDENTIALS:
@@ -242,13 +256,28 @@ void cmsg_put_fds(struct cmsg_writer *w, const struct scm_fds *fds)
 
 void cmsg_put_timestamp(struct cmsg_writer *w, const struct socket *s, int64_t realtime_ns)
 {
+    /* The types for a 64-bit time_t, which this one is anyway, have names of their own. */
+    bool new = s->timestamp_new;
+
     if (!w || !realtime_ns)
         return;
     if (s->timestamp_ns) {
         struct timespec ts = {.tv_sec = realtime_ns / 1000000000, .tv_nsec = realtime_ns % 1000000000};
-        cmsg_put(w, SOL_SOCKET, SCM_TIMESTAMPNS, &ts, sizeof(ts));
+        cmsg_put(w, SOL_SOCKET, new ? 64 /* SO_TIMESTAMPNS_NEW */ : SCM_TIMESTAMPNS, &ts, sizeof(ts));
     } else if (s->timestamp) {
         struct timeval tv = {.tv_sec = realtime_ns / 1000000000, .tv_usec = realtime_ns % 1000000000 / 1000};
-        cmsg_put(w, SOL_SOCKET, SCM_TIMESTAMP, &tv, sizeof(tv));
+        cmsg_put(w, SOL_SOCKET, new ? 63 /* SO_TIMESTAMP_NEW */ : SCM_TIMESTAMP, &tv, sizeof(tv));
     }
+    if (s->timestamping & SOF_TIMESTAMPING_RX_SOFTWARE && s->timestamping & SOF_TIMESTAMPING_SOFTWARE) {
+        struct timespec ts[3] = {{.tv_sec = realtime_ns / 1000000000, .tv_nsec = realtime_ns % 1000000000}};
+        cmsg_put(w, SOL_SOCKET, new ? 65 /* SO_TIMESTAMPING_NEW */ : SCM_TIMESTAMPING, ts, sizeof(ts));
+    }
+}
+
+void cmsg_put_drops(struct cmsg_writer *w, const struct socket *s, uint64_t drops)
+{
+    uint32_t n = (uint32_t)drops;
+
+    if (w && s->rxq_ovfl && n)
+        cmsg_put(w, SOL_SOCKET, SO_RXQ_OVFL, &n, sizeof(n));
 }

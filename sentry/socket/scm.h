@@ -39,6 +39,9 @@ struct scm {
     int ttl, tos;
     int oif;           /* 0: not given */
     uint16_t gso_size; /* UDP_SEGMENT; 0: not given */
+    bool has_mark;
+    uint32_t mark;             /* SO_MARK */
+    unsigned int timestamping; /* SOF_TIMESTAMPING_TX_* for this message */
 };
 
 /* Fills in the caller's own credentials. */
@@ -63,5 +66,7 @@ void cmsg_put(struct cmsg_writer *w, int level, int type, const void *data, size
 void cmsg_put_fds(struct cmsg_writer *w, const struct scm_fds *fds);
 /* SO_TIMESTAMP and SO_TIMESTAMPNS, if the receiving socket asks for them. */
 void cmsg_put_timestamp(struct cmsg_writer *w, const struct socket *s, int64_t realtime_ns);
+/* SO_RXQ_OVFL: how many messages have been dropped. */
+void cmsg_put_drops(struct cmsg_writer *w, const struct socket *s, uint64_t drops);
 
 #endif

@@ -2,6 +2,8 @@
 #include "sentry/socket/socket.h"
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/bpf.h"
+#include "sentry/socket/errqueue.h"
 #include "sentry/socket/net.h"
 #include "vfs/file.h"
 #include "vfs/inode.h"
@@ -13,8 +15,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-
-#define DEFAULT_BUFFER 212992
 
 void socket_init(struct socket *s, const struct socket_ops *ops, struct net *net, int family, int type, int protocol)
 {
@@ -28,8 +28,13 @@ void socket_init(struct socket *s, const struct socket_ops *ops, struct net *net
     mutex_init(&s->read_lock);
     mutex_init(&s->lock);
     skb_queue_init(&s->rq);
-    s->sndbuf = s->rcvbuf = DEFAULT_BUFFER;
+    s->sndbuf = atomic_load(&net->wmem_default);
+    s->rcvbuf = atomic_load(&net->rmem_default);
     s->rcvlowat = 1;
+    s->incoming_cpu = -1;
+    s->txrehash = 1;
+    s->max_pacing_rate = UINT64_MAX;
+    list_init(&s->errqueue);
     s->rcvtimeo = s->sndtimeo = INT64_MAX;
 }
 
@@ -39,6 +44,9 @@ void socket_fini(struct socket *s)
 
     skb_queue_take(&s->rq, &left);
     skb_free_list(&left);
+    sock_errqueue_purge(s);
+    bpf_prog_put(s->filter);
+    bpf_prog_put(s->reuseport_prog);
     waitq_fini(&s->wq);
     mutex_fini(&s->lock);
     mutex_fini(&s->read_lock);

@@ -30,6 +30,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+struct bpf_prog;
 struct cmsg_writer;
 struct file;
 struct net;
@@ -87,6 +88,9 @@ struct socket_ops {
     void (*destroy)(struct socket *s);
 };
 
+#define SOCK_STAMP_RX 8u                            /* SOF_TIMESTAMPING_RX_SOFTWARE */
+#define SOCK_STAMP_TX (1u | 2u | 1u << 8 | 1u << 9) /* _TX_HARDWARE, _TX_SOFTWARE, _TX_SCHED, _TX_ACK */
+
 enum { SHUT_MASK_RCV = 1, SHUT_MASK_SEND = 2, SHUT_MASK_BOTH = 3 };
 
 struct socket {
@@ -109,8 +113,20 @@ struct socket {
     /* SOL_SOCKET options; single words, written under lock. */
     int sndbuf, rcvbuf, rcvlowat, priority, mark, linger_secs;
     int64_t rcvtimeo, sndtimeo; /* ns; INT64_MAX: for ever */
+    int busy_poll, incoming_cpu, txrehash;
+    unsigned int timestamping; /* SOF_TIMESTAMPING_* */
+    uint32_t timestamping_id;  /* of the next message, with OPT_ID; and of the next MSG_ZEROCOPY */
+    uint32_t zerocopy_id;
+    uint64_t max_pacing_rate; /* ~0: none. What is sent goes as fast as it can */
+    unsigned int buf_lock;    /* SO_BUF_LOCK: SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK */
+    /* Programs; referenced. The filter is changed under lock and the netstack's, either of which suffices to run it, the other
+     * under the table's of inet_loopback. */
+    struct bpf_prog *filter, *reuseport_prog;
+    struct list_head errqueue GUARDED_BY(lock); /* see errqueue.h */
+    atomic_uint nr_errqueue;
     bool reuseaddr, reuseport, keepalive, broadcast, oobinline, linger, dontroute, passcred, timestamp, timestamp_ns, debug,
-        no_check, rxq_ovfl, rcvbuf_set, sndbuf_set;
+        no_check, rxq_ovfl, zerocopy, lock_filter, timestamp_new, prefer_busy_poll, wifi_status, nofcs, select_err_queue,
+        rcvbuf_set, sndbuf_set;
 };
 
 /* What a family's create function is for: a socket with one reference. -EPROTONOSUPPORT, -ESOCKTNOSUPPORT, -EPERM, -ENOMEM. */
@@ -131,6 +147,11 @@ struct socket *file_socket(const struct file *f);
 
 /* Takes the pending error: 0 or -errno. */
 int sock_take_error(struct socket *s);
+/* Does it want to know when messages arrive? */
+static inline bool sock_wants_stamp(const struct socket *s)
+{
+    return s->timestamp || s->timestamp_ns || s->timestamping & SOCK_STAMP_RX;
+}
 void sock_set_error(struct socket *s, int err);
 
 /* Room to send: what common accounting says. Asking and being refused makes the next consumption wake POLLOUT. */
@@ -149,6 +170,8 @@ int64_t socket_accept(struct task *t, struct file *f, struct socket **out);
 /* SOL_SOCKET and the rest, on host memory. */
 int socket_setopt(struct socket *s, struct task *t, int level, int name, const void *val, socklen_t len);
 int socket_getopt(struct socket *s, struct task *t, int level, int name, void *val, socklen_t *len);
+/* SO_GET_FILTER, whose lengths count instructions. */
+int64_t socket_get_filter(struct socket *s, struct task *t, guest_addr at, guest_addr at_len);
 /* For families' option code: an int (any length >= 1 for reading into `val`), or -EINVAL. */
 int sockopt_get_int(const void *val, socklen_t len, int *out);
 int sockopt_put_int(void *val, socklen_t *len, int v);

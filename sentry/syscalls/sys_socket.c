@@ -247,6 +247,8 @@ int64_t sys_getsockopt(struct task *t, const struct syscall_args *a)
         return r;
     if (net_is_nf_option(s, arg_int(a, 1), arg_int(a, 2))) {
         r = net_nf_getsockopt(s, t, arg_int(a, 1), arg_int(a, 2), arg_addr(a, 3), at_len);
+    } else if (arg_int(a, 1) == SOL_SOCKET && arg_int(a, 2) == SO_GET_FILTER) {
+        r = socket_get_filter(s, t, arg_addr(a, 3), at_len);
     } else if (copy_in(t, &len, at_len, sizeof(len))) {
         r = -EFAULT;
     } else if (len < 0) {

@@ -108,11 +108,11 @@ static const struct pseudo_desc core_rows[] = {
     SYSCTL_INT("message_cost", 5, 0, INT32_MAX),
     SYSCTL_INT("netdev_max_backlog", 1000, 0, INT32_MAX),
     SYSCTL_INT("optmem_max", 131072, 0, INT32_MAX),
-    SYSCTL_INT("rmem_default", 212992, 2048, INT32_MAX),
-    SYSCTL_INT("rmem_max", 212992, 2048, INT32_MAX),
+    NET_SETTING("rmem_default", 2304, INT32_MAX, 1, offsetof(struct net, rmem_default)),
+    NET_SETTING("rmem_max", 2304, INT32_MAX, 1, offsetof(struct net, rmem_max)),
     NET_SETTING("somaxconn", 0, INT32_MAX, 1, offsetof(struct net, somaxconn)),
-    SYSCTL_INT("wmem_default", 212992, 2048, INT32_MAX),
-    SYSCTL_INT("wmem_max", 212992, 2048, INT32_MAX),
+    NET_SETTING("wmem_default", 4608, INT32_MAX, 1, offsetof(struct net, wmem_default)),
+    NET_SETTING("wmem_max", 4608, INT32_MAX, 1, offsetof(struct net, wmem_max)),
     PSEUDO_END,
 };
 

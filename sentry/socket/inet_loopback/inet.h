@@ -109,7 +109,6 @@ struct inet_table {
     struct mutex lock;
     struct list_head bucket[INET_BUCKETS] GUARDED_BY(lock); /* inet_sock.port_node, by port */
     unsigned int next_port GUARDED_BY(lock);
-    unsigned int spread GUARDED_BY(lock); /* among sockets with SO_REUSEPORT */
 };
 struct inet_table *inet_table_create(void);
 void inet_table_destroy(struct inet_table *tb);
@@ -122,8 +121,11 @@ int must_check inet_autobind(struct inet_sock *i, const struct inet_end *remote)
 void inet_table_add(struct inet_sock *i);
 void inet_table_remove(struct inet_sock *i);
 /* Who listens there, or receives datagrams from `src` there: referenced, or NULL. */
-struct inet_sock *inet_find_listener(struct inet_table *tb, const struct inet_end *dst);
-struct inet_sock *inet_find_udp(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src);
+struct inet_sock *inet_find_listener(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src);
+struct inet_sock *inet_find_udp(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src,
+                                const struct skb *skb);
+/* SO_ATTACH_REUSEPORT_CBPF; returns what was there. */
+struct bpf_prog *inet_table_set_program(struct inet_sock *i, struct bpf_prog *p);
 /* listen(2): 0 or -EADDRINUSE. s.lock is held. */
 int inet_set_listening(struct inet_sock *i, unsigned int backlog);
 /* Changes what look-ups see. s.lock is held. */
@@ -135,6 +137,8 @@ struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int 
 void inet_destroy(struct socket *s);
 /* shutdown(2) of UDP and raw sockets. */
 int inet_dgram_shutdown(struct socket *s, int how);
+/* poll(2) of them, but for what the socket has to read and to tell of itself. */
+uint32_t inet_dgram_poll(struct socket *s, bool readable, bool has_error);
 ssize_t lo_tcp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m);
 ssize_t lo_tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m);
 uint32_t lo_tcp_poll(struct socket *s);

@@ -5,6 +5,8 @@
  */
 #include "sentry/socket/inet_loopback/inet.h"
 
+#include "sentry/socket/bpf.h"
+
 #include "sentry/kernel/task.h"
 #include "sentry/socket/inet_net/inet_net.h"
 
@@ -292,60 +294,103 @@ static int score_local(const struct inet_sock *j, const struct inet_end *dst)
     return IN6_ARE_ADDR_EQUAL(&j->local.addr, &dst->addr) ? 4 : 0;
 }
 
-/* Among equals with SO_REUSEPORT, each in turn. */
+struct bpf_prog *inet_table_set_program(struct inet_sock *i, struct bpf_prog *p)
+{
+    struct inet_table *tb = inet_table_of(i);
+    struct bpf_prog *old;
+
+    mutex_lock(&tb->lock);
+    old = i->s.reuseport_prog;
+    i->s.reuseport_prog = p;
+    mutex_unlock(&tb->lock);
+    return old;
+}
+
+/* The best so far, and how many are as good and share the port by SO_REUSEPORT. */
 struct best {
     struct inet_sock *sock;
     int score;
     unsigned int equals;
+    const struct bpf_prog *prog; /* of any of them: it is the group's */
 };
 
-static void consider(struct best *b, struct inet_sock *j, int score, unsigned int turn)
+static void consider(struct best *b, struct inet_sock *j, int score)
 {
     if (score == 0 || score < b->score)
         return;
-    b->equals = score == b->score ? b->equals + 1 : 1;
-    if (score > b->score || (j->s.reuseport && turn % b->equals == 0)) {
-        b->sock = j;
-        b->score = score;
-    }
+    if (score > b->score)
+        *b = (struct best){.sock = j, .score = score};
+    b->equals++;
+    if (j->s.reuseport_prog)
+        b->prog = j->s.reuseport_prog;
 }
 
-struct inet_sock *inet_find_listener(struct inet_table *tb, const struct inet_end *dst)
+/* All packets of a flow go to the same of them. */
+static uint32_t flow_hash(const struct inet_end *a, const struct inet_end *b)
+{
+    uint32_t h = a->port * 0x9e3779b1u ^ b->port * 0x85ebca6bu;
+
+    for (int k = 0; k < 4; k++)
+        h = (h ^ a->addr.s6_addr32[k] ^ b->addr.s6_addr32[k] * 31) * 0xc2b2ae35u + (h >> 15);
+    return h ^ h >> 16;
+}
+
+/* Which of a group it is: what the program of one of them says, or else one by the flow. */
+static unsigned int choose(const struct best *b, const struct inet_end *dst, const struct inet_end *src, const struct skb *skb)
+{
+    struct bpf_data d = {.body = skb ? skb->data : NULL, .body_len = skb ? skb->len : 0};
+    uint32_t said = b->prog ? bpf_run(b->prog, &d) : UINT32_MAX;
+
+    return said < b->equals ? said : flow_hash(dst, src) % b->equals;
+}
+
+static int score_listener(const struct inet_sock *j, const struct inet_end *dst, const struct inet_end *src)
+{
+    return j->state == TCP_S_LISTEN ? score_local(j, dst) : 0;
+}
+
+static int score_udp(const struct inet_sock *j, const struct inet_end *dst, const struct inet_end *src)
+{
+    int score = score_local(j, dst);
+
+    if (!score || !j->remote.port)
+        return score;
+    return j->remote.port == src->port && IN6_ARE_ADDR_EQUAL(&j->remote.addr, &src->addr) ? score + 8 : 0;
+}
+
+static struct inet_sock *
+find_best(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src, const struct skb *skb,
+          int (*score)(const struct inet_sock *j, const struct inet_end *dst, const struct inet_end *src))
 {
     struct best b = {0};
     struct inet_sock *j;
+    unsigned int nth;
 
     mutex_lock(&tb->lock);
-    tb->spread = tb->spread * 1103515245u + 12345u;
-    list_for_each_entry(j, bucket_of(tb, dst->port), port_node) {
-        if (j->state == TCP_S_LISTEN)
-            consider(&b, j, score_local(j, dst), tb->spread >> 16);
-    }
-    if (b.sock && !ref_get_unless_zero(&b.sock->s.ref))
-        b.sock = NULL;
-    mutex_unlock(&tb->lock);
-    return b.sock;
-}
-
-struct inet_sock *inet_find_udp(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src)
-{
-    struct best b = {0};
-    struct inet_sock *j;
-
-    mutex_lock(&tb->lock);
-    tb->spread = tb->spread * 1103515245u + 12345u;
-    list_for_each_entry(j, bucket_of(tb, dst->port), port_node) {
-        int score = score_local(j, dst);
-
-        if (score && j->remote.port) {
-            if (j->remote.port != src->port || !IN6_ARE_ADDR_EQUAL(&j->remote.addr, &src->addr))
+    list_for_each_entry(j, bucket_of(tb, dst->port), port_node)
+        consider(&b, j, score(j, dst, src));
+    if (b.sock && b.sock->s.reuseport && b.equals > 1) {
+        nth = b.equals - 1 - choose(&b, dst, src, skb); /* they are counted as they came, and the last is the first here */
+        list_for_each_entry(j, bucket_of(tb, dst->port), port_node) {
+            if (score(j, dst, src) != b.score || nth--)
                 continue;
-            score += 8;
+            b.sock = j;
+            break;
         }
-        consider(&b, j, score, tb->spread >> 16);
     }
     if (b.sock && !ref_get_unless_zero(&b.sock->s.ref))
         b.sock = NULL;
     mutex_unlock(&tb->lock);
     return b.sock;
+}
+
+struct inet_sock *inet_find_listener(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src)
+{
+    return find_best(tb, dst, src, NULL, score_listener);
+}
+
+struct inet_sock *inet_find_udp(struct inet_table *tb, const struct inet_end *dst, const struct inet_end *src,
+                                const struct skb *skb)
+{
+    return find_best(tb, dst, src, skb, score_udp);
 }

@@ -9,6 +9,7 @@
 #include "sentry/socket/inet_loopback/inet.h"
 
 #include "sentry/kernel/task.h"
+#include "sentry/socket/bpf.h"
 #include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
@@ -133,6 +134,14 @@ struct inet_sock *lo_tcp_make_server(struct inet_sock *listener)
     conn->s.uid = l->uid;
     conn->s.rcvtimeo = l->rcvtimeo;
     conn->s.sndtimeo = l->sndtimeo;
+    conn->s.mark = l->mark;
+    conn->s.zerocopy = l->zerocopy;
+    conn->s.timestamp = l->timestamp;
+    conn->s.timestamp_ns = l->timestamp_ns;
+    conn->s.timestamp_new = l->timestamp_new;
+    conn->s.timestamping = l->timestamping;
+    conn->s.lock_filter = l->lock_filter;
+    conn->s.filter = bpf_prog_get(l->filter);
     return conn;
 }
 
@@ -287,7 +296,7 @@ static int lo_tcp_connect(struct socket *s, struct task *t, const struct sock_ad
     mutex_unlock(&s->lock);
     if (r)
         return r;
-    listener = inet_find_listener(s->net->tcp, &dst);
+    listener = inet_find_listener(s->net->tcp, &dst, &i->local);
     if (!listener) {
         mutex_lock(&s->lock);
         r = refuse(i, ECONNREFUSED, nonblock);

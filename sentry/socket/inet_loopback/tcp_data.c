@@ -3,6 +3,7 @@
 
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/errqueue.h"
 #include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
@@ -56,7 +57,7 @@ static void deliver(struct inet_sock *i, struct inet_sock *peer, struct skb *skb
         reset_by_peer(i);
         return;
     }
-    if (unlikely(peer->s.timestamp || peer->s.timestamp_ns))
+    if (unlikely(sock_wants_stamp(&peer->s)))
         skb->realtime_ns = kernel_realtime_ns();
     i->sent += n;
     if (unlikely(urgent)) {
@@ -310,7 +311,7 @@ ssize_t lo_tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
     if (m->name)
         m->name->len = 0;
     if (unlikely(m->flags & MSG_ERRQUEUE))
-        return -EAGAIN;
+        return sock_errqueue_recv(s, m);
     if (tr.i->state == TCP_S_NET)
         return net_tcp_recvmsg(tr.i, m);
     if (tr.i->state == TCP_S_SYN_SENT)
@@ -349,8 +350,10 @@ uint32_t lo_tcp_poll(struct socket *s)
     enum tcp_state state;
     uint32_t mask = 0;
 
+    if (unlikely(sock_errqueue_has(s)))
+        mask = s->select_err_queue ? POLLERR | POLLPRI : POLLERR;
     if (i->state == TCP_S_NET)
-        return net_tcp_poll(i);
+        return net_tcp_poll(i) | mask;
     mutex_lock(&s->lock);
     state = i->state;
     if (state == TCP_S_LISTEN) {

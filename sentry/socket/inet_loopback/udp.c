@@ -6,9 +6,14 @@
 
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/bpf.h"
+#include "sentry/socket/errqueue.h"
 #include "sentry/socket/inet_net/inet_net.h"
 
 #include <errno.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
@@ -89,15 +94,39 @@ static struct sockaddr_in6 as_sockaddr(const struct inet_end *e)
     return (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = e->addr, .sin6_port = e->port};
 }
 
+/* The receiver's program looks at the datagram from its header on, which it may cut, too. */
+static bool filter(struct socket *s, struct skb *skb)
+{
+    uint16_t head[4] = {htons(skb->from.sin6_port), htons(skb->to.sin6_port), htons((uint16_t)(sizeof(head) + skb->len)), 0};
+    struct bpf_data d = {.head = head,
+                         .head_len = sizeof(head),
+                         .body = skb->data,
+                         .body_len = skb->len,
+                         .protocol = inet_is_v4(&skb->to.sin6_addr) ? ETH_P_IP : ETH_P_IPV6,
+                         .ifindex = INET_LO_INDEX};
+    uint32_t keep = bpf_run(s->filter, &d);
+
+    if (keep == 0)
+        return false;
+    if (keep < sizeof(head) + skb->len)
+        skb->len = keep < sizeof(head) ? 0 : keep - (uint32_t)sizeof(head);
+    return true;
+}
+
 static void deliver(struct inet_sock *to, struct skb *skb)
 {
     struct socket *s = &to->s;
     bool full;
 
     mutex_lock(&s->lock);
+    if (unlikely(s->filter) && !filter(s, skb)) {
+        mutex_unlock(&s->lock);
+        skb_free(skb);
+        return;
+    }
     full = atomic_load(&s->rq.bytes) + (size_t)s->rq.len * QUEUE_COST > (size_t)s->rcvbuf;
     if (!full) {
-        if (s->timestamp || s->timestamp_ns)
+        if (sock_wants_stamp(s))
             skb->realtime_ns = kernel_realtime_ns();
         skb_queue_tail(&s->rq, skb);
     }
@@ -110,12 +139,25 @@ static void deliver(struct inet_sock *to, struct skb *skb)
     }
 }
 
-static void refused(struct inet_sock *i)
+/* As when ICMP says that the port is closed. */
+static void refused(struct inet_sock *i, const struct skb *skb)
 {
-    if (i->state != TCP_S_ESTABLISHED && !i->o.recverr && !i->o.recverr6)
-        return;
-    sock_set_error(&i->s, ECONNREFUSED);
-    waitq_wake(&i->s.wq, POLLERR);
+    bool v4 = inet_is_v4(&skb->to.sin6_addr);
+    struct sock_errinfo info = {.ee = {.ee_errno = ECONNREFUSED,
+                                       .ee_origin = v4 ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_ICMP6,
+                                       .ee_type = v4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH,
+                                       .ee_code = v4 ? ICMP_PORT_UNREACH : ICMPV6_PORT_UNREACH},
+                                .offender = &skb->to,
+                                .dst = &skb->to,
+                                .data = skb->data,
+                                .len = skb->len};
+
+    if (v4 && i->s.family == AF_INET ? i->o.recverr : i->o.recverr6) {
+        sock_errqueue_add(&i->s, &info);
+    } else if (i->state == TCP_S_ESTABLISHED) {
+        sock_set_error(&i->s, ECONNREFUSED);
+        waitq_wake(&i->s.wq, POLLERR);
+    }
 }
 
 /* A datagram in parts: the first says where it goes. *out gets the whole one, or NULL if more is to come. */
@@ -229,12 +271,12 @@ static ssize_t lo_udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m
     skb->tos = (uint8_t)(m->scm && m->scm->has_tos && m->scm->tos >= 0 ? m->scm->tos
                          : inet_is_v4(&dst.addr)                       ? i->o.tos
                                                                        : i->o.tclass);
-    to = inet_find_udp(inet_table_of(i), &dst, &src);
+    to = inet_find_udp(inet_table_of(i), &dst, &src, skb);
     if (!to) {
         if (net_dns_is_server(s->net, &dst))
             net_dns_query(s->net, &src, skb->data, skb->len);
         else
-            refused(i);
+            refused(i, skb);
         skb_free(skb);
         return (ssize_t)n;
     }
@@ -247,7 +289,7 @@ static ssize_t lo_udp_sendmsg(struct socket *s, struct task *t, struct sk_msg *m
 
 void lo_udp_deliver_from(struct net *net, const struct inet_end *src, const struct inet_end *dst, const void *data, size_t len)
 {
-    struct inet_sock *to = inet_find_udp(net->udp, dst, src);
+    struct inet_sock *to = inet_find_udp(net->udp, dst, src, NULL);
     struct skb *skb = to ? skb_alloc(NULL, len) : NULL;
 
     if (skb) {
@@ -270,6 +312,7 @@ static void put_control(struct inet_sock *i, struct cmsg_writer *w, const struct
     if (!w)
         return;
     cmsg_put_timestamp(w, &i->s, skb->realtime_ns);
+    cmsg_put_drops(w, &i->s, inet_drops(i));
     if (v4 && i->o.pktinfo) {
         struct in_pktinfo info = {.ipi_ifindex = INET_LO_INDEX};
 
@@ -324,7 +367,7 @@ static ssize_t lo_udp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m
     if (m->name)
         m->name->len = 0;
     if (m->flags & MSG_ERRQUEUE)
-        return i->udp ? net_recv_error(i, net_endpoint(i), m) : -EAGAIN;
+        return sock_errqueue_has(s) || !i->udp ? sock_errqueue_recv(s, m) : net_recv_error(i, net_endpoint(i), m);
     if (m->flags & MSG_OOB)
         return -EOPNOTSUPP;
     mutex_lock(&s->read_lock);
@@ -366,23 +409,33 @@ int inet_dgram_shutdown(struct socket *s, int how)
     return r;
 }
 
-static uint32_t lo_udp_poll(struct socket *s)
+uint32_t inet_dgram_poll(struct socket *s, bool readable, bool has_error)
 {
-    struct inet_sock *i = inet_of(s);
     unsigned int shut = atomic_load(&s->shutdown);
     uint32_t mask = POLLOUT | POLLWRNORM | POLLWRBAND;
 
-    mutex_lock(&s->lock);
-    if (s->rq.len || (i->udp && net_udp_readable(i)))
+    if (readable)
         mask |= POLLIN | POLLRDNORM;
-    mutex_unlock(&s->lock);
-    if (atomic_load(&s->err) || net_has_queued_error(i))
+    if (has_error || sock_errqueue_has(s))
+        mask |= s->select_err_queue ? POLLERR | POLLPRI : POLLERR;
+    if (atomic_load(&s->err))
         mask |= POLLERR;
     if (shut == SHUT_MASK_BOTH)
         mask |= POLLHUP;
     if (shut & SHUT_MASK_RCV)
         mask |= POLLIN | POLLRDNORM | POLLRDHUP;
     return mask;
+}
+
+static uint32_t lo_udp_poll(struct socket *s)
+{
+    struct inet_sock *i = inet_of(s);
+    bool readable;
+
+    mutex_lock(&s->lock);
+    readable = s->rq.len || (i->udp && net_udp_readable(i));
+    mutex_unlock(&s->lock);
+    return inet_dgram_poll(s, readable, net_has_queued_error(i));
 }
 
 static long lo_udp_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)

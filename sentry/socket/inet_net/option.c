@@ -19,7 +19,6 @@
 #define K_IPV6_UNICAST_IF  76
 #define K_SO_BINDTODEVICE  25
 #define K_SO_BINDTOIFINDEX 62
-#define K_SO_ZEROCOPY      60
 #define K_TCP_INFO         11
 #define K_TCP_CONGESTION   13
 #define K_ICMP_FILTER      1
@@ -471,14 +470,8 @@ int net_setsockopt(struct inet_sock *i, struct task *t, int level, int name, con
     bool membership = (level == SOL_IP && name >= IP_ADD_MEMBERSHIP && name <= IP_DROP_SOURCE_MEMBERSHIP) ||
                       (level == SOL_IPV6 && (name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP)) ||
                       (name >= MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP && (level == SOL_IP || level == SOL_IPV6));
-    int v, r;
+    int r;
 
-    if (level == SOL_SOCKET && name == K_SO_ZEROCOPY) {
-        /* Everything is copied, which is what the flag allows. */
-        if (sockopt_get_int(val, len, &v))
-            return -EINVAL;
-        return v < 0 || v > 1 ? -EINVAL : 0;
-    }
     /* A member has to have an endpoint, with or without a port. */
     if (membership && i->s.type == SOCK_DGRAM && !i->raw && atomic_load(&i->s.net->has_links)) {
         r = net_udp_member(i);
@@ -534,8 +527,6 @@ static int get_device(struct inet_sock *i, int name, void *val, socklen_t *len) 
 
     if (name == K_SO_BINDTOIFINDEX)
         return sockopt_put_int(val, len, i->bound_if);
-    if (name == K_SO_ZEROCOPY)
-        return sockopt_put_int(val, len, 0);
     if (name != K_SO_BINDTODEVICE)
         return -ENOPROTOOPT;
     if (!nic) {

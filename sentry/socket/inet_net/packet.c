@@ -7,6 +7,7 @@
 #include "netstack/packet.h"
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/bpf.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -46,7 +47,14 @@ static void on_error(struct packet_ep *pe, int err)
     waitq_wake(&p->s.wq, POLLERR);
 }
 
-static const struct packet_cb packet_cb = {.ready = on_ready, .error = on_error};
+static uint32_t on_packet(struct packet_ep *pe, const struct pkt *p)
+{
+    const struct packet_sock *ps = pe->owner;
+
+    return ps->s.filter ? bpf_run_pkt(ps->s.filter, p) : UINT32_MAX;
+}
+
+static const struct packet_cb packet_cb = {.ready = on_ready, .error = on_error, .filter = on_packet};
 
 static int packet_sock_bind(struct socket *s, struct task *t, const struct sock_addr *a)
 {
@@ -148,7 +156,7 @@ static ssize_t packet_recvmsg(struct socket *s, struct task *t, struct sk_msg *m
     if (n && net_copy_to(m->uio, p, 0, n) != (ssize_t)n)
         r = -EFAULT;
     if (m->cmsg) {
-        cmsg_put_timestamp(m->cmsg, s, p->tstamp ? p->tstamp : s->timestamp || s->timestamp_ns ? kernel_realtime_ns() : 0);
+        cmsg_put_timestamp(m->cmsg, s, p->tstamp ? p->tstamp : sock_wants_stamp(s) ? kernel_realtime_ns() : 0);
         if (ps->auxdata) {
             struct tpacket_auxdata aux = {
                 .tp_status = TP_STATUS_USER, .tp_len = p->len, .tp_snaplen = p->len, .tp_net = ps->ep.cooked ? 0 : NIC_HDR_LEN};

@@ -6,6 +6,7 @@
 
 #include "netstack/raw.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/errqueue.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -133,7 +134,7 @@ static ssize_t raw_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
     if (m->name)
         m->name->len = 0;
     if (m->flags & MSG_ERRQUEUE)
-        return net_recv_error(i, &i->raw->ep, m);
+        return sock_errqueue_has(s) ? sock_errqueue_recv(s, m) : net_recv_error(i, &i->raw->ep, m);
     if (m->flags & MSG_OOB)
         return -EOPNOTSUPP;
     r = sock_take_error(s);
@@ -165,22 +166,13 @@ static ssize_t raw_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
 static uint32_t raw_poll(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
-    unsigned int shut = atomic_load(&s->shutdown);
-    uint32_t mask = POLLOUT | POLLWRNORM | POLLWRBAND;
+    bool readable, has_error;
 
     netstack_lock(inet_stack_of(i));
-    if (i->raw->rq.n)
-        mask |= POLLIN | POLLRDNORM;
-    if (i->raw->ep.errq.n)
-        mask |= POLLERR;
+    readable = i->raw->rq.n > 0;
+    has_error = i->raw->ep.errq.n > 0;
     netstack_unlock(inet_stack_of(i));
-    if (atomic_load(&s->err))
-        mask |= POLLERR;
-    if (shut == SHUT_MASK_BOTH)
-        mask |= POLLHUP;
-    if (shut & SHUT_MASK_RCV)
-        mask |= POLLIN | POLLRDNORM | POLLRDHUP;
-    return mask;
+    return inet_dgram_poll(s, readable, has_error);
 }
 
 static long raw_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)

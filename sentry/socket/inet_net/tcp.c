@@ -3,6 +3,7 @@
 
 #include "netstack/tcp.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/bpf.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -19,7 +20,14 @@ static void on_ready(struct endpoint *ep, uint32_t events)
     waitq_wake(&i->s.wq, events & 0xffff);
 }
 
-static const struct endpoint_cb endpoint_cb = {.ready = on_ready};
+static uint32_t on_packet(struct endpoint *ep, const struct pkt *p)
+{
+    const struct inet_sock *i = ep->owner;
+
+    return likely(!i || !i->s.filter) ? UINT32_MAX : bpf_run_pkt(i->s.filter, p);
+}
+
+static const struct endpoint_cb endpoint_cb = {.ready = on_ready, .filter = on_packet};
 
 /* The socket's end in the stack, made when it is first needed. */
 static int ensure(struct inet_sock *i) NETSTACK_LOCKED

@@ -302,6 +302,6 @@ ssize_t net_tcp_recvmsg(struct inet_sock *i, struct sk_msg *m)
     if (done <= 0)
         return r;
     put_inq(i, m);
-    cmsg_put_timestamp(m->cmsg, &i->s, i->s.timestamp || i->s.timestamp_ns ? kernel_realtime_ns() : 0);
+    cmsg_put_timestamp(m->cmsg, &i->s, sock_wants_stamp(&i->s) ? kernel_realtime_ns() : 0);
     return done;
 }

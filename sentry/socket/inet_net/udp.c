@@ -4,6 +4,7 @@
 #include "netstack/udp.h"
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/socket/bpf.h"
 
 #include <errno.h>
 #include <linux/udp.h>
@@ -32,7 +33,14 @@ static void on_error(struct endpoint *ep, int err)
     waitq_wake(&i->s.wq, POLLERR);
 }
 
-const struct endpoint_cb net_dgram_cb = {.ready = on_ready, .error = on_error};
+static uint32_t on_packet(struct endpoint *ep, const struct pkt *p)
+{
+    const struct inet_sock *i = ep->owner;
+
+    return likely(!i->s.filter) ? UINT32_MAX : bpf_run_pkt(i->s.filter, p);
+}
+
+const struct endpoint_cb net_dgram_cb = {.ready = on_ready, .error = on_error, .filter = on_packet};
 
 static int make(struct inet_sock *i)
 {
@@ -193,7 +201,8 @@ void net_put_control(struct inet_sock *i, struct cmsg_writer *w, const struct pk
 
     if (!w)
         return;
-    cmsg_put_timestamp(w, &i->s, p->tstamp ? p->tstamp : i->s.timestamp || i->s.timestamp_ns ? kernel_realtime_ns() : 0);
+    cmsg_put_timestamp(w, &i->s, p->tstamp ? p->tstamp : sock_wants_stamp(&i->s) ? kernel_realtime_ns() : 0);
+    cmsg_put_drops(w, &i->s, inet_drops(i));
     if (v4 && i->o.pktinfo) {
         struct in_pktinfo info = {.ipi_ifindex = p->iif, .ipi_addr = {addr_v4(&p->ip.dst)}};
 

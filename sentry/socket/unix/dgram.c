@@ -1,6 +1,8 @@
 /* SOCK_DGRAM and SOCK_SEQPACKET: whole messages. */
 #include "sentry/socket/unix/unix.h"
 
+#include "sentry/socket/bpf.h"
+
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
 
@@ -96,6 +98,9 @@ static int destination(struct unix_sock *u, struct task *t, const struct sk_msg 
     return *out ? 0 : -ENOTCONN;
 }
 
+/* The receiver's filter does not want it: it is gone, and the sender is not told. */
+#define FILTERED 1
+
 /* With other->s.lock held. */
 static int try_queue(struct unix_sock *u, struct unix_sock *other, struct skb *skb)
 {
@@ -107,7 +112,15 @@ static int try_queue(struct unix_sock *u, struct unix_sock *other, struct skb *s
         return -EPIPE;
     if (other != u && other->peer != u && unix_dgram_full(other))
         return -EAGAIN;
-    if (unlikely(other->s.timestamp || other->s.timestamp_ns))
+    if (unlikely(other->s.filter)) {
+        uint32_t keep = bpf_run(other->s.filter, &(struct bpf_data){.body = skb->data, .body_len = skb->len});
+
+        if (keep == 0)
+            return FILTERED;
+        if (keep < skb->len)
+            skb->len = keep;
+    }
+    if (unlikely(sock_wants_stamp(&other->s)))
         skb->realtime_ns = kernel_realtime_ns();
     if (skb->recursion > atomic_load(&other->recursion))
         atomic_store(&other->recursion, skb->recursion);
@@ -127,6 +140,10 @@ static int queue_for(struct unix_sock *u, struct unix_sock *other, struct skb *s
         if (r != -EAGAIN)
             break;
         unix_wait_for(u, other);
+    }
+    if (r == FILTERED) {
+        skb_free(skb);
+        return 0;
     }
     if (r == 0)
         waitq_wake(&other->s.wq, POLLIN | POLLRDNORM);

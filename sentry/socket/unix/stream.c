@@ -119,7 +119,7 @@ static ssize_t send_piece(struct unix_sock *u, struct unix_sock *peer, struct ta
         skb_free(skb);
         return -EPIPE;
     }
-    if (unlikely(peer->s.timestamp || peer->s.timestamp_ns))
+    if (unlikely(sock_wants_stamp(&peer->s)))
         skb->realtime_ns = kernel_realtime_ns();
     if (skb->recursion > atomic_load(&peer->recursion))
         atomic_store(&peer->recursion, skb->recursion);
