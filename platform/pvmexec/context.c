@@ -46,20 +46,28 @@ static void park(struct platform_context *base)
 
 /* --- the thread --- */
 
-/* By number, not through ctx->thread, which only the context's own thread may follow. */
+/* Others than the owner go by number, not through ctx->thread, which only it may follow. */
 static uint64_t thread_cpu_time(struct stub_context *ctx)
 {
     pid_t tid = atomic_load(&ctx->clock_tid);
     uint64_t ran, queued;
 
+    if (tid && ctx == current && stub_as_lone_time(ctx->thread->as, &ran))
+        return ran;
     return tid && hostproc_thread_times(tid, &ran, &queued) == 0 ? ran : 0;
 }
 
+/* There are two sources, one of them only nearly right: time must not go backwards for that. */
 static uint64_t cpu_time(struct platform_context *base)
 {
     struct stub_context *ctx = to_ctx(base);
+    unsigned long long now = atomic_load(&ctx->cpu_time_before) + thread_cpu_time(ctx), told = atomic_load(&ctx->cpu_time_told);
 
-    return atomic_load(&ctx->cpu_time_before) + thread_cpu_time(ctx);
+    if ((long long)now < 0) /* a thread that ran for others before */
+        now = 0;
+    while (now > told && !atomic_compare_exchange_weak(&ctx->cpu_time_told, &told, now))
+        ;
+    return now > told ? now : told;
 }
 
 static void drop_thread(struct stub_context *ctx)

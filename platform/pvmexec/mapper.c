@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define YIELDS      1
 #define CHECK_MS    200
@@ -96,6 +97,7 @@ static void bring_mapper(struct stub_as *as) REQUIRES(as->lock)
 int mapper_run(struct stub_as *as, const struct mapper_op *ops, size_t n, int64_t *last)
 {
     unsigned char *commands = commands_of(as);
+    uint64_t start = __rdtsc();
     int32_t result;
     int r;
 
@@ -114,6 +116,7 @@ int mapper_run(struct stub_as *as, const struct mapper_op *ops, size_t n, int64_
         stub_as_kill(as);
         return r;
     }
+    as->mapper_ticks += __rdtsc() - start;
     memcpy(&result, commands + COMMANDS_RESULT, sizeof(result));
     *last = result;
     return (int)atomic_load(word(commands, COMMANDS_REPORT)) - 1;

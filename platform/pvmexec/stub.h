@@ -140,9 +140,11 @@ struct stub_as {
     void *owner;
     struct stub_process proc;
     atomic_bool dead;                                     /* the stub process was killed, or refuses to work */
+    uint64_t clock_start;                                 /* CPU time that the process had used before; immutable */
     struct mutex lock;                                    /* serialises the mapper */
     uint64_t slots_used GUARDED_BY(lock);                 /* slot numbers given out so far */
     unsigned int nr_owned GUARDED_BY(lock);               /* threads that contexts have */
+    uint64_t mapper_ticks GUARDED_BY(lock);               /* that its orders took, by the time-stamp counter */
     struct stub_range later[STUB_LATER] GUARDED_BY(lock); /* what is unmapped as far as the guest says, see unmap_later.c */
     unsigned int nr_later GUARDED_BY(lock);
     struct list_head idle_threads GUARDED_BY(lock); /* threads without a context */
@@ -160,6 +162,11 @@ int stub_as_create(struct platform *p, struct platform_as *fork_of, const struct
 void stub_as_destroy(struct platform_as *as);
 int stub_as_apply(struct platform_as *as, const struct platform_op *ops, size_t n);
 void stub_as_put(struct stub_as *as);
+/*
+ * What the only thread that this address space has had used of the CPU, in nanoseconds, about; false if there were others, or
+ * if it is so much that it should be known exactly.
+ */
+bool stub_as_lone_time(struct stub_as *as, uint64_t *ns);
 /* Kills the stub; all its threads' contexts will find out. Any thread. */
 void stub_as_kill(struct stub_as *as);
 
@@ -289,6 +296,7 @@ struct stub_context {
     unsigned char *fp_pending;     /* an FP state to be loaded before the next run, or NULL */
     atomic_ullong cpu_time_before; /* of former threads, less what the present one had used before */
     atomic_int clock_tid;          /* of the present one; 0: none */
+    atomic_ullong cpu_time_told;   /* the most that was reported */
 };
 
 extern const struct platform_vtable stub_vtable;
