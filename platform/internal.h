@@ -27,10 +27,10 @@ struct platform_vtable {
     bool (*as_unmap_later)(struct platform_as *as, uint64_t addr, uint64_t len); /* NULL: never */
     int (*context_create)(struct platform *p, struct platform_context **out);
     void (*context_destroy)(struct platform_context *ctx);
-    void (*set_answers)(struct platform_context *ctx, const struct platform_answers *answers);
+    void (*set_answers)(struct platform_context *ctx, const struct platform_answers *answers); /* NULL: all calls come */
     int (*run)(struct platform_context *ctx, struct platform_as *as, struct guest_regs *regs, struct platform_event *ev);
     void (*interrupt)(struct platform_context *ctx);
-    void (*park)(struct platform_context *ctx);
+    void (*park)(struct platform_context *ctx); /* NULL: nothing is kept */
     int (*fp_get)(struct platform_context *ctx, void *buf);
     int (*fp_set)(struct platform_context *ctx, const void *buf);
     uint64_t (*cpu_time)(struct platform_context *ctx);

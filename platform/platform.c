@@ -144,7 +144,8 @@ void platform_context_destroy(struct platform_context *ctx)
 
 void platform_set_answers(struct platform_context *ctx, const struct platform_answers *answers)
 {
-    ctx->p->vt->set_answers(ctx, answers);
+    if (ctx->p->vt->set_answers)
+        ctx->p->vt->set_answers(ctx, answers);
 }
 
 int platform_run(struct platform_context *ctx, struct platform_as *as, struct guest_regs *regs, struct platform_event *ev)
@@ -161,7 +162,8 @@ void platform_interrupt(struct platform_context *ctx)
 
 void platform_park(struct platform_context *ctx)
 {
-    ctx->p->vt->park(ctx);
+    if (ctx->p->vt->park)
+        ctx->p->vt->park(ctx);
 }
 
 int platform_fp_get(struct platform_context *ctx, void *buf)

@@ -413,15 +413,6 @@ static void interrupt(struct platform_context *base)
         syscall(SYS_tgkill, atomic_load(&ctx->pid), atomic_load(&ctx->tid), PLATFORM_KICK_SIGNAL);
 }
 
-static void set_answers(struct platform_context *ctx, const struct platform_answers *answers)
-{
-    /* Every call comes to the sentry here. */
-}
-
-static void park(struct platform_context *ctx)
-{
-}
-
 const struct platform_vtable ptrace_vtable = {
     .destroy = ptrace_platform_destroy,
     .as_create = ptrace_as_create,
@@ -429,10 +420,8 @@ const struct platform_vtable ptrace_vtable = {
     .as_apply = ptrace_as_apply,
     .context_create = context_create,
     .context_destroy = context_destroy,
-    .set_answers = set_answers,
     .run = run,
     .interrupt = interrupt,
-    .park = park,
     .fp_get = fp_get,
     .fp_set = fp_set,
     .cpu_time = cpu_time,

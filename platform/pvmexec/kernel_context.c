@@ -239,16 +239,6 @@ static uint64_t cpu_time(struct platform_context *base)
     return ns < all ? ns : all;
 }
 
-/* Every call comes to the sentry here: there is no place in the guest that it could not forge. */
-static void set_answers(struct platform_context *ctx, const struct platform_answers *answers)
-{
-}
-
-/* Nothing is kept for a quick return. */
-static void park(struct platform_context *ctx)
-{
-}
-
 const struct platform_vtable kernel_vtable = {
     .destroy = kernel_platform_destroy,
     .as_create = kernel_as_create,
@@ -256,10 +246,8 @@ const struct platform_vtable kernel_vtable = {
     .as_apply = kernel_as_apply,
     .context_create = context_create,
     .context_destroy = context_destroy,
-    .set_answers = set_answers,
     .run = run,
     .interrupt = interrupt,
-    .park = park,
     .fp_get = fp_get,
     .fp_set = fp_set,
     .cpu_time = cpu_time,
