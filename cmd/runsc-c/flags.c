@@ -83,8 +83,6 @@ static int parse_network(struct cli *cli, struct error *e)
     static const char *const kinds[] = {
         [SPEC_NETWORK_SANDBOX] = "sandbox", [SPEC_NETWORK_HOST] = "host", [SPEC_NETWORK_NONE] = "none"};
 
-    if (cli->network && strcmp(cli->network, "host") == 0)
-        return error_set(e, 0, "--network=host is not supported");
     for (size_t i = 0; cli->network && i < ARRAY_SIZE(kinds); i++) {
         if (strcmp(cli->network, kinds[i]) == 0) {
             cli->network_kind = (enum spec_network)i;

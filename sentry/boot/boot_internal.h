@@ -28,6 +28,7 @@ struct sandbox {
     struct vfs_caller caller;
     struct tty *console;            /* init's terminal */
     struct seccomp_filter *seccomp; /* of all processes that boot starts; NULL: none */
+    int broker;                     /* with --network=host; -1: none */
     struct net_config *network;     /* until init starts; NULL: a loopback alone */
     bool started;
     bool (*on_exit)(void *arg, int wstatus);

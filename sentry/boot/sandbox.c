@@ -77,6 +77,7 @@ int sandbox_create(const struct container_spec *spec, struct sandbox **out, stru
     if (!sb)
         return error_set(e, ENOMEM, "sandbox");
     sb->spec = spec;
+    sb->broker = -1;
     sb->root_cred = cred_create_root();
     if (!sb->root_cred) {
         free(sb);
@@ -110,7 +111,7 @@ int sandbox_confine(struct sandbox *sb, struct error *e)
     /* Nobody on the host but root looks into a running sentry. Its stubs are processes that began without this. */
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return error_set(e, errno, "prctl");
-    r = host_filter_install(platform_name(sb->platform), false);
+    r = host_filter_install(platform_name(sb->platform), sb->spec->network == SPEC_NETWORK_HOST);
     return r < 0 ? error_set(e, -r, "the host does not allow seccomp filters") : 0;
 }
 
@@ -149,11 +150,18 @@ void sandbox_set_network(struct sandbox *sb, struct net_config *c)
     sb->network = c;
 }
 
+void sandbox_set_broker(struct sandbox *sb, int sock)
+{
+    sb->broker = sock;
+}
+
 int sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct error *e)
 {
     pid_t pid;
-    int r = net_start(sb->k->net, sb->network);
+    int r = sb->broker >= 0 ? net_host_start(sb->k->net, sb->broker) : 0;
 
+    if (r == 0)
+        r = net_start(sb->k->net, sb->network);
     free(sb->network);
     sb->network = NULL;
     if (r < 0)

@@ -48,6 +48,8 @@ int must_check sandbox_check_init(struct sandbox *sb, struct error *e);
 bool sandbox_wants_network(const struct sandbox *sb, const char **netns);
 /* What the sandbox gets of it, before init starts. Takes over the memory and the descriptors; NULL: nothing. */
 void sandbox_set_network(struct sandbox *sb, struct net_config *c);
+/* With --network=host: the socket by which the broker is asked for sockets. Takes it over. */
+void sandbox_set_broker(struct sandbox *sb, int sock);
 /* Starts init. */
 int must_check sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct error *e);
 /* Serves the event loop until init has exited; its wait status. */

@@ -42,10 +42,7 @@ int host_filter_install(const char *platform, bool host_network)
      * filter: under them, guests' code runs in other processes.
      */
     unsigned int flags = SECCOMP_FILTER_FLAG_TSYNC | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    int self_fd = hostproc_self_fd();
 
-    if (self_fd < 0)
-        return self_fd;
     if (sigaction(SIGSYS, &sa, NULL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
     for (size_t i = 0; i < ARRAY_SIZE(filter_programs); i++) {
@@ -56,9 +53,16 @@ int host_filter_install(const char *platform, bool host_network)
         if (strcmp(filter_programs[i].platform, platform) != 0 || filter_programs[i].host_network != host_network)
             continue;
         memcpy(insns, filter_programs[i].insns, prog.len * sizeof(*insns));
-        for (unsigned short k = 0; k < prog.len; k++)
-            if (BPF_CLASS(insns[k].code) == BPF_JMP && insns[k].k == FILTER_SELF_FD)
-                insns[k].k = (uint32_t)self_fd;
+        for (unsigned short k = 0; k < prog.len; k++) {
+            int self_fd;
+
+            if (BPF_CLASS(insns[k].code) != BPF_JMP || insns[k].k != FILTER_SELF_FD)
+                continue;
+            self_fd = hostproc_self_fd();
+            if (self_fd < 0)
+                return self_fd;
+            insns[k].k = (uint32_t)self_fd;
+        }
         r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
         return r < 0 ? -errno : r > 0 ? -ESRCH : 0;
     }

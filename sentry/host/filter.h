@@ -15,7 +15,7 @@
 /* Stands in the programs for the descriptor of /proc/self/fd (lib/hostproc.h). */
 #define FILTER_SELF_FD 0x51f7fd01
 
-/* `platform` as platform_name() gives it. 0 or -errno. */
+/* `platform` as platform_name() gives it, or "broker" for the process that makes sockets. 0 or -errno. */
 int must_check host_filter_install(const char *platform, bool host_network);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * Run while building: compiles the list of the host system calls that a confined sentry makes into seccomp programs, one for
- * each platform and kind of network, and prints them as C (filter_programs.h). At run time nothing is left to do but to load
- * one.
+ * each platform and kind of network, and one for the broker of --network=host (cmd/runsc-c/network/broker.c), and prints them
+ * as C (filter_programs.h). At run time nothing is left to do but to load one.
  *
  * The list is complete: what is not on it ends the sentry (filter.c). An argument is checked where the call could otherwise do
  * what the sentry never does. Calls without such a check come free: the kernel keeps a bitmap of them. What makes a descriptor
@@ -10,6 +10,11 @@
 #include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -19,6 +24,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +42,7 @@ enum {
     KERNEL = 1 << 2,
     HOST_NET = 1 << 3,
     SANITIZER = 1 << 4,
+    BROKER = 1 << 5,
     ALWAYS = STUB | PTRACE | KERNEL,
 };
 
@@ -68,6 +75,14 @@ struct rule {
         {                        \
             a, b                 \
         }                        \
+    }
+
+#define CALL3(when, name, a, b, c) \
+    {                              \
+        when, SCMP_SYS(name), 3,   \
+        {                          \
+            a, b, c                \
+        }                          \
     }
 
 /* The kernel looks at the lower half only of what is an int, so these do, too. */
@@ -216,16 +231,45 @@ static const struct rule rules[] = {
     CALL(ALWAYS, sysinfo),
     CALL1(ALWAYS, prlimit64, IS_NULL(2)), /* to read them */
 
-    /* The host's network as the container's. */
-    CALL(HOST_NET, socket),
+    /* The host's network as the container's: sockets that the broker has made. Options come below. */
     CALL(HOST_NET, connect),
     CALL(HOST_NET, bind),
     CALL(HOST_NET, listen),
     CALL(HOST_NET, getsockname),
     CALL(HOST_NET, getpeername),
-    CALL(HOST_NET, getsockopt),
-    CALL(HOST_NET, setsockopt),
     CALL(HOST_NET, shutdown),
+    CALL1(HOST_NET, ioctl, IS(1, TIOCOUTQ)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCATMARK)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCOUTQNSD)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFNAME)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFCONF)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFFLAGS)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFADDR)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFDSTADDR)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFBRDADDR)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFNETMASK)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFMETRIC)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFMTU)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFHWADDR)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFINDEX)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFTXQLEN)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGIFMAP)),
+    CALL1(HOST_NET, ioctl, IS(1, SIOCGARP)),
+
+/* The broker of --network=host makes sockets, of these kinds, and binds them. */
+#define X(family, type, protocol) \
+    CALL3(BROKER, socket, IS(0, family), IS(1, (type) | SOCK_NONBLOCK | SOCK_CLOEXEC), IS(2, protocol)),
+#include "sentry/host/socket_kinds.def"
+#undef X
+    CALL(BROKER, bind),
+    CALL(BROKER, recvmsg),
+    CALL(BROKER, sendmsg),
+    CALL(BROKER, close),
+    CALL(BROKER, write), /* last words */
+    CALL(BROKER, rt_sigaction),
+    CALL(BROKER, restart_syscall),
+    CALL(BROKER, rt_sigreturn),
+    CALL(BROKER, exit_group),
 
     /* What the runtimes of sanitizers look at. */
     CALL(SANITIZER, readlink),
@@ -233,6 +277,15 @@ static const struct rule rules[] = {
     CALL(SANITIZER, process_vm_readv),
     CALL(SANITIZER, getrusage),
     CALL(SANITIZER, gettimeofday),
+};
+
+/* Socket options for HOST_NET, both to be set and to be read. */
+static const struct {
+    int level, name;
+} socket_options[] = {
+#define X(level, name) {level, name},
+#include "sentry/host/socket_options.def"
+#undef X
 };
 
 /* Calls that the C library tries and does without. */
@@ -249,13 +302,22 @@ static const struct {
 static const struct {
     const char *name;
     unsigned int bits;
-} platforms[] = {{"pvmexec:stub", STUB}, {"pvmexec:kernel", KERNEL}, {"ptrace", PTRACE}};
+} platforms[] = {{"pvmexec:stub", STUB}, {"pvmexec:kernel", KERNEL}, {"ptrace", PTRACE}, {"broker", BROKER}};
 
 static void check(int r, const char *what)
 {
     if (r < 0) {
         fprintf(stderr, "filter_gen: %s: %s\n", what, strerror(-r));
         exit(1);
+    }
+}
+
+static void allow_options(scmp_filter_ctx ctx, int call)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(socket_options); i++) {
+        struct scmp_arg_cmp args[] = {IS(1, socket_options[i].level), IS(2, socket_options[i].name)};
+
+        check(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, call, 2, args), "socket option");
     }
 }
 
@@ -270,6 +332,10 @@ static scmp_filter_ctx compile(unsigned int when)
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
         if (rules[i].when & when)
             check(seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rules[i].nr, rules[i].nr_args, rules[i].args), "rule");
+    if (when & HOST_NET) {
+        allow_options(ctx, SCMP_SYS(getsockopt));
+        allow_options(ctx, SCMP_SYS(setsockopt));
+    }
     for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
         if (refused[i].rule.when & when)
             check(seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO((unsigned int)refused[i].error), refused[i].rule.nr,

@@ -10,7 +10,7 @@
 #include "lib/hostproc.h"
 #include "lib/log.h"
 #include "lib/waitq.h"
-#include "sentry/host/loop.h"
+#include "sentry/host/watch.h"
 #include "vfs/file.h"
 #include "vfs/inode.h"
 
@@ -34,10 +34,8 @@ struct host_fd {
     int flags;      /* of the descriptor: O_ACCMODE, O_APPEND */
     mode_t type;    /* S_IFMT of it */
     bool may_block; /* has no O_NONBLOCK of its own */
-    struct host_loop *loop;
     struct waitq wq;
-    struct mutex lock;
-    int64_t watch GUARDED_BY(lock); /* > 0: begun; < 0: there is nothing to watch */
+    struct host_watch watch;
 };
 
 static struct host_fd *host_fd_of(struct file *f)
@@ -45,28 +43,12 @@ static struct host_fd *host_fd_of(struct file *f)
     return f->inode->priv;
 }
 
-/* From now on the queue hears of the descriptor's readiness. */
-static void watch(struct host_fd *h)
-{
-    mutex_lock(&h->lock);
-    if (h->watch == 0)
-        h->watch = host_loop_watch(h->loop, h->fd, &h->wq);
-    mutex_unlock(&h->lock);
-}
-
-static uint32_t ready(struct host_fd *h, short events)
-{
-    struct pollfd p = {.fd = h->fd, .events = events};
-
-    return poll(&p, 1, 0) > 0 ? (uint32_t)(unsigned short)p.revents : 0;
-}
-
 static uint32_t host_poll(struct file *f)
 {
     struct host_fd *h = host_fd_of(f);
 
-    watch(h);
-    return ready(h, POLLIN | POLLOUT | POLLPRI | POLLRDHUP);
+    host_watch_begin(&h->watch);
+    return host_ready(h->fd, POLLIN | POLLOUT | POLLPRI | POLLRDHUP);
 }
 
 struct transfer {
@@ -94,7 +76,8 @@ static ssize_t transfer(void *arg, const struct iovec *iov, int nr)
     if (nr == 0)
         return 0;
     if (h->may_block) {
-        if (!(ready(h, t->write ? POLLOUT : POLLIN) & (t->write ? POLLOUT | POLLERR | POLLHUP : POLLIN | POLLERR | POLLHUP)))
+        if (!(host_ready(h->fd, t->write ? POLLOUT : POLLIN) &
+              (t->write ? POLLOUT | POLLERR | POLLHUP : POLLIN | POLLERR | POLLHUP)))
             return -EAGAIN;
         if (t->write) {
             nr = clamp_iov(iov, nr, &one);
@@ -132,7 +115,7 @@ static ssize_t host_io(struct file *f, struct uio *uio, loff_t *pos, bool write)
         t.pos += n;
     } while (uio->resid > 0 && (write || S_ISREG(t.h->type)));
     if (n == -EAGAIN)
-        watch(t.h);
+        host_watch_begin(&t.h->watch);
     if (total > 0 && S_ISREG(t.h->type))
         *pos += total;
     return total > 0 ? total : n;
@@ -282,16 +265,10 @@ static const struct inode_ops host_inode_ops = {.open = host_open, .getattr = ho
 static void host_evict(struct inode *inode)
 {
     struct host_fd *h = inode->priv;
-    int64_t w;
 
-    mutex_lock(&h->lock);
-    w = h->watch;
-    mutex_unlock(&h->lock);
-    if (w > 0)
-        host_loop_unwatch(h->loop, w);
+    host_watch_fini(&h->watch);
     close(h->fd);
     waitq_fini(&h->wq);
-    mutex_fini(&h->lock);
     free(h);
 }
 
@@ -373,10 +350,9 @@ int host_file_create(struct host_loop *loop, int fd, struct file **out)
     }
     h->fd = fd;
     h->type = st.st_mode & S_IFMT;
-    h->loop = loop;
     waitq_init(&h->wq);
-    mutex_init(&h->lock);
     make_nonblocking(h);
+    host_watch_init(&h->watch, loop, h->fd, &h->wq);
     r = make_inode(h, &st, &inode);
     if (r < 0) {
         if (inode) {

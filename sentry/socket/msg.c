@@ -92,7 +92,7 @@ int64_t socket_send(struct task *t, struct file *f, struct sk_msg *m)
     if (r < 0 && op.done)
         r = (int64_t)op.done;
     if (r > 0 && unlikely(m->flags & MSG_ZEROCOPY || s->timestamping || (m->scm && m->scm->timestamping)) &&
-        (s->family == AF_INET || s->family == AF_INET6))
+        (s->family == AF_INET || s->family == AF_INET6) && !s->ops->own_options)
         tell_sent(s, m, (size_t)r);
     if (r == -EPIPE && s->type == SOCK_STREAM && !(m->flags & MSG_NOSIGNAL)) {
         ksiginfo info;

@@ -5,6 +5,7 @@
 #define SENTRY_SOCKET_NET_H
 
 #include "lib/compiler.h"
+#include "lib/guest_addr.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 
@@ -16,10 +17,12 @@ struct inet_table;
 struct kernel;
 struct net_config;
 struct net_dns;
+struct net_host;
 struct net_rx;
 struct netstack;
 struct pcap;
 struct seq;
+struct vfs_caller;
 
 #define UNIX_HASH 256
 
@@ -49,7 +52,8 @@ struct net {
     struct net_dns *dns;   /* NULL: Docker runs none for us */
     struct pcap *pcap;     /* the stack's lock; NULL: none is running */
     int pcap_fd;
-    struct net_rx *rx; /* the thread that drives the stack */
+    struct net_rx *rx;     /* the thread that drives the stack */
+    struct net_host *host; /* --network=host: where Internet sockets come from; NULL: the netstack */
 
     /* AF_NETLINK */
     struct mutex netlink_lock;
@@ -62,6 +66,12 @@ int must_check net_create(struct kernel *k, struct net **out);
 void net_destroy(struct net *net);
 /* Before init starts: what the launcher has found (NULL: nothing), whose descriptors become ours. */
 int must_check net_start(struct net *net, const struct net_config *c);
+/* --network=host: before net_start(), with the socket to the broker (sentry/boot/net_broker.h), which becomes ours. */
+int must_check net_host_start(struct net *net, int broker);
+/* One of /proc/net's tables as the host has it. False: ours is the one to show. */
+bool net_host_show(struct net *net, const char *name, struct seq *s);
+/* netdev_ioctl(), answered by the host. */
+long net_host_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
 /*
  * Writes the frames of the first interface that is not the loopback to `fd`, which is taken over on success, until stopped.
  * -ENODEV: there is none; -EBUSY: they are being written already.

@@ -351,6 +351,8 @@ long netdev_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cmd,
     struct ifreq r;
     int err;
 
+    if (net->host)
+        return net_host_ioctl(net, c, cmd, arg);
     switch (cmd) {
     case SIOCGIFCONF:
         return get_conf(net->stack, c, arg);

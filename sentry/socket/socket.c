@@ -4,6 +4,7 @@
 #include "sentry/kernel/task.h"
 #include "sentry/socket/bpf.h"
 #include "sentry/socket/errqueue.h"
+#include "sentry/socket/inet_host/inet_host.h"
 #include "sentry/socket/net.h"
 #include "vfs/file.h"
 #include "vfs/inode.h"
@@ -118,6 +119,8 @@ int socket_create(struct task *t, int family, int type, int protocol, struct soc
         return -EAFNOSUPPORT;
     if (type < 0 || type > SOCK_PACKET)
         return -EINVAL;
+    if (t->k->net->host && net_host_serves(family, protocol))
+        return net_host_create(t, t->k->net, family, type, protocol, out);
     for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
         if (families[i].family == family)
             return families[i].create(t, t->k->net, family, type, protocol, out);

@@ -65,6 +65,7 @@ struct sk_msg {
 };
 
 struct socket_ops {
+    bool own_options; /* setsockopt() and getsockopt() know those of SOL_SOCKET themselves, but for time limits */
     int (*bind)(struct socket *s, struct task *t, const struct sock_addr *a);
     /* 0, -EINPROGRESS, -EAGAIN (to be called again when writable; the retry must find the same address), -errno. */
     int (*connect)(struct socket *s, struct task *t, const struct sock_addr *a, bool nonblock);

@@ -384,10 +384,17 @@ static int set_pacing_rate(struct socket *s, const void *val, socklen_t len)
     return 0;
 }
 
+static bool is_timeout(int name)
+{
+    return name == SO_RCVTIMEO || name == K_SO_RCVTIMEO_NEW || name == SO_SNDTIMEO || name == K_SO_SNDTIMEO_NEW;
+}
+
 static int set_socket_level(struct socket *s, struct task *t, int name, const void *val, socklen_t len)
 {
     int v, r;
 
+    if (s->ops->own_options && !is_timeout(name))
+        return s->ops->setsockopt(s, t, SOL_SOCKET, name, val, len);
     switch (name) {
     case K_SO_BINDTODEVICE:
         if (s->family == AF_INET || s->family == AF_INET6)
@@ -479,7 +486,7 @@ int socket_getopt(struct socket *s, struct task *t, int level, int name, void *v
     bool *flag;
     uint64_t cookie;
 
-    if (level != SOL_SOCKET)
+    if (level != SOL_SOCKET || (s->ops->own_options && !is_timeout(name)))
         return s->ops->getsockopt(s, t, level, name, val, len);
     flag = flag_of(s, name);
     if (name == SO_PASSCRED && s->family != AF_UNIX && s->family != AF_NETLINK)

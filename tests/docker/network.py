@@ -41,6 +41,30 @@ def test_published_ports(d):
     eq(d.out("port", "srv").split()[:3], ["80/tcp", "->", "0.0.0.0:8080"])
 
 
+def test_host(d):
+    """Docker's host network is for those that may have it by their runtime's flag, and refused to others, whose taking it over would leave the host without."""
+    host = ("--runtime", "test-host", "--network", "host")
+    server(d, "srv", *host)
+    try:
+        wait_for(lambda: get_from_host(d, "http://127.0.0.1/") == "srv\n")
+        eq(get(d, "http://127.0.0.1/", *host), "srv\n")
+        p = d.docker("run", "--rm", "--network", "host", "busybox", "true", check=False)
+        assert p.returncode and "--network=host" in p.stderr, p
+        # Interfaces of the host, and of a container's own network.
+        assert "docker0" in d.out("run", "--rm", *host, "busybox", "ip", "addr")
+        out = d.out("run", "--rm", "--runtime", "test-host", "busybox", "ip", "addr")
+        assert "eth0" in out and "docker0" not in out, out
+    finally:
+        d.docker("rm", "-f", "srv", check=False)
+
+
+def test_the_hosts_stack_on_the_bridge(d):
+    server(d, "srv", "--runtime", "test-host", "-p", "8081:80")
+    address = inspect(d, "srv", ".NetworkSettings.IPAddress")
+    wait_for(lambda: get(d, f"http://{address}/") == "srv\n")
+    wait_for(lambda: get_from_host(d, "http://127.0.0.1:8081/") == "srv\n")
+
+
 def test_a_network_of_ones_own(d):
     d.docker("network", "create", "--subnet", "10.77.0.0/24", "own")
     try:

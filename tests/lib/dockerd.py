@@ -61,7 +61,9 @@ class Daemon:
         self.containerd_only = containerd_only
         self.holder = self.containerd = self.dockerd = None
         with open(os.path.join(self.dir, "daemon.json"), "w") as f:
-            json.dump({"runtimes": {"test": {"path": runtime[0], "runtimeArgs": runtime[1:]}}, **({"default-runtime": "test"} if default else {})}, f)
+            runtimes = {"test": {"path": runtime[0], "runtimeArgs": runtime[1:]},
+                        "test-host": {"path": runtime[0], "runtimeArgs": [*runtime[1:], "--network=host"]}}
+            json.dump({"runtimes": runtimes, **({"default-runtime": "test"} if default else {})}, f)
         with open(os.path.join(self.dir, "containerd.toml"), "w") as f:
             f.write(f'version = 2\nroot = "{self.dir}/containerd/root"\nstate = "{self.dir}/containerd/state"\n'
                     f'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "{self.dir}/containerd.sock"\n')

@@ -46,13 +46,14 @@ class Net:
 
     serial = 0
 
-    def __init__(self, runtime, wire=None):
+    def __init__(self, runtime, wire=None, options=()):
         Net.serial += 1
         tag = f"{os.getpid()}-{Net.serial}"
         self.box, self.peer = f"runsc-c-box-{tag}", f"runsc-c-peer-{tag}"
         self.ip, self.ip6 = "10.77.0.2", "fd77::2"
         self.peer_ip, self.peer_ip6 = "10.77.0.1", "fd77::1"
         self.runtime = shlex.split(runtime)
+        self.options = list(options)  # global flags of every sandbox that has none of its own
         self.dir = tempfile.mkdtemp(prefix="runsc-c-net-")
         self.sandboxes, self.children = [], []
         self.here = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -110,8 +111,8 @@ class Net:
         s.connect((self.ip if family == socket.AF_INET else self.ip6, port))
         return s
 
-    def config(self, argv, netns=True, cap_net=True):
-        caps = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_NET_BIND_SERVICE"] + (["CAP_NET_RAW", "CAP_NET_ADMIN"] if cap_net else [])
+    def config(self, argv, netns=True, cap_net=True, caps=None):
+        caps = caps if caps is not None else ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_NET_BIND_SERVICE"] + (["CAP_NET_RAW", "CAP_NET_ADMIN"] if cap_net else [])
         network = {"type": "network"}
         if netns:
             network["path"] = "/run/netns/" + self.box
@@ -162,11 +163,11 @@ class Net:
 
 
 class Sandbox:
-    def __init__(self, net, argv, options=(), **kw):
+    def __init__(self, net, argv, options=None, **kw):
         net.sandboxes.append(self)
         self.id = f"net{len(net.sandboxes)}"
         self.net = net
-        command = net.command(*options, "run", "--bundle", net.bundle(argv, **kw), self.id)
+        command = net.command(*(net.options if options is None else options), "run", "--bundle", net.bundle(argv, **kw), self.id)
         self.p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.err = []
         self.reader = threading.Thread(target=lambda: self.err.extend(self.p.stderr))

@@ -16,7 +16,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
+#include <linux/sockios.h>
+#include <net/route.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -172,15 +176,20 @@ static void count_refusal(int signo, siginfo_t *info, void *ctx)
 #define REFUSED_BUT_TO_SANITIZERS(...) REFUSED(__VA_ARGS__)
 #endif
 
-static void put_filter(void)
+static void put_filter_for(const char *program, bool host_network)
 {
     struct sigaction sa = {.sa_sigaction = count_refusal, .sa_flags = SA_SIGINFO | SA_NODEFER};
-    int r = host_filter_install(platform, false);
+    int r = host_filter_install(program, host_network);
 
     if (r < 0 || sigaction(SIGSYS, &sa, NULL) < 0) {
         printf("    filter: %s\n", strerror(-r));
         _exit(1);
     }
+}
+
+static void put_filter(void)
+{
+    put_filter_for(platform, false);
 }
 
 static void the_filter_refuses_paths(void)
@@ -291,6 +300,50 @@ static void the_filter_refuses_what_a_sentry_has_no_use_for(void)
     REFUSED(SYS_clock_adjtime, CLOCK_MONOTONIC, NULL);
 }
 
+/* --network=host: what is done to sockets that are there, but no more. */
+static void with_the_hosts_network_it_makes_no_sockets(void)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1;
+
+    put_filter_for(platform, true);
+    REFUSED(SYS_socket, AF_INET, SOCK_STREAM, 0);
+    REFUSED(SYS_socket, AF_UNIX, SOCK_STREAM, 0);
+    REFUSED(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, NULL);
+    REFUSED(SYS_setsockopt, fd, SOL_SOCKET, SO_ATTACH_FILTER, &one, sizeof(one));
+    REFUSED(SYS_setsockopt, fd, SOL_IP, 64 /* IPT_SO_SET_REPLACE */, &one, sizeof(one));
+    REFUSED(SYS_setsockopt, fd, SOL_TCP, TCP_REPAIR, &one, sizeof(one));
+    REFUSED(SYS_setsockopt, fd, SOL_TCP, TCP_ULP, "tls", 4);
+    REFUSED(SYS_getsockopt, fd, SOL_TCP, TCP_ZEROCOPY_RECEIVE, &one, NULL);
+    REFUSED(SYS_ioctl, fd, SIOCSIFFLAGS, NULL);
+    REFUSED(SYS_ioctl, fd, SIOCADDRT, NULL);
+    REFUSED(SYS_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC);
+    TAKEN(SYS_setsockopt, fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one));
+    TAKEN(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, NULL, NULL);
+    TAKEN(SYS_connect, fd, NULL, 0);
+}
+
+/* The process that makes them. */
+static void the_broker_makes_sockets_of_its_kinds_and_nothing_else(void)
+{
+    static const int calls[] = {SYS_openat, SYS_open,    SYS_execve, SYS_clone,      SYS_ptrace,     SYS_kill,   SYS_mmap,
+                                SYS_setns,  SYS_connect, SYS_listen, SYS_setsockopt, SYS_socketpair, SYS_unlink, SYS_mount};
+    int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+
+    put_filter_for("broker", false);
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+        REFUSED_BUT_TO_SANITIZERS(calls[i], 0, 0, 0, 0, 0, 0);
+    REFUSED(SYS_socket, AF_UNIX, SOCK_STREAM | flags, 0);
+    REFUSED(SYS_socket, AF_PACKET, SOCK_RAW | flags, 0);
+    REFUSED(SYS_socket, AF_INET, SOCK_RAW | flags, IPPROTO_RAW);
+    REFUSED(SYS_socket, AF_INET, SOCK_RAW | flags, IPPROTO_TCP);
+    REFUSED(SYS_socket, AF_INET, SOCK_STREAM | flags, IPPROTO_SCTP);
+    REFUSED(SYS_socket, AF_NETLINK, SOCK_RAW | flags, NETLINK_NETFILTER);
+    REFUSED(SYS_socket, AF_VSOCK, SOCK_STREAM | flags, 0);
+    TAKEN(SYS_socket, AF_INET6, SOCK_STREAM | flags, 0);
+    TAKEN(SYS_socket, AF_NETLINK, SOCK_RAW | flags, NETLINK_ROUTE);
+    TAKEN(SYS_bind, -1, NULL, 0);
+}
+
 static void another_architectures_call_ends_it(void)
 {
     long r;
@@ -334,6 +387,8 @@ static const struct {
     FILTERED(the_filter_refuses_code),
     FILTERED(the_filter_refuses_processes_and_powers),
     FILTERED(the_filter_refuses_what_a_sentry_has_no_use_for),
+    PLAIN(with_the_hosts_network_it_makes_no_sockets),
+    PLAIN(the_broker_makes_sockets_of_its_kinds_and_nothing_else),
     DEADLY(another_architectures_call_ends_it),
     DEADLY(x32_calls_end_it),
 };

@@ -193,13 +193,9 @@ static int join_scope(struct cgroup *cg, pid_t pid, struct error *e)
     return r < 0 ? r : make_dirs(cg, e);
 }
 
-int cgroup_join(struct cgroup *cg, pid_t pid, struct error *e)
+int cgroup_add(struct cgroup *cg, pid_t pid, struct error *e)
 {
     char text[16];
-    int started = cg->unit ? join_scope(cg, pid, e) : 0;
-
-    if (started < 0)
-        return started;
 
     snprintf(text, sizeof(text), "%d", (int)pid);
     for (size_t i = 0; i < cg->nr; i++) {
@@ -208,6 +204,15 @@ int cgroup_join(struct cgroup *cg, pid_t pid, struct error *e)
         if (r < 0)
             return error_set(e, -r, "cgroup %s", cg->dirs[i].path);
     }
+    return 0;
+}
+
+int cgroup_join(struct cgroup *cg, pid_t pid, struct error *e)
+{
+    int r = cg->unit ? join_scope(cg, pid, e) : 0;
+
+    if (r < 0 || (r = cgroup_add(cg, pid, e)) < 0)
+        return r;
     return cg->unit && cg->resources ? apply(cg, cg->resources, e) : 0;
 }
 

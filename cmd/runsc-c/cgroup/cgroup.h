@@ -43,8 +43,9 @@ int must_check cgroup_plan(const char *path, const char *id, bool systemd, struc
 int must_check cgroup_create(struct cgroup *cg, struct error *e);
 /* Applies limits; those that are unset are left as they are. */
 int must_check cgroup_apply(struct cgroup *cg, const struct resources *r, struct error *e);
-/* Moves a process into it, 0 for the calling one. */
+/* Moves the container's first process into it, 0 for the calling one; and another one. */
 int must_check cgroup_join(struct cgroup *cg, pid_t pid, struct error *e);
+int must_check cgroup_add(struct cgroup *cg, pid_t pid, struct error *e);
 /* Removes the directories with all below them, waiting a little for dying processes. */
 int must_check cgroup_destroy(struct cgroup *cg, struct error *e);
 

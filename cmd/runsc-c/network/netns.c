@@ -1,5 +1,6 @@
 /* Into a container's network namespace and back with what was there, and how it gets to the sentry. */
 #include "cmd/runsc-c/network/internal.h"
+#include "sentry/boot/spec.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct net_config *empty_config(void)
@@ -19,6 +21,28 @@ static struct net_config *empty_config(void)
     c->size = sizeof(*c);
     c->dns_udp = -1;
     return c;
+}
+
+/* Whether two names lead to one namespace. */
+static bool same_namespace(const struct stat *a, const char *b)
+{
+    struct stat st;
+
+    return stat(b, &st) == 0 && a->st_dev == st.st_dev && a->st_ino == st.st_ino;
+}
+
+int network_check(const struct container_spec *s, struct error *e)
+{
+    struct stat st;
+
+    if (s->network != SPEC_NETWORK_SANDBOX || !s->netns.path)
+        return 0;
+    if (stat(s->netns.path, &st) < 0)
+        return error_set(e, errno, "network namespace %s", s->netns.path);
+    if (same_namespace(&st, "/proc/self/ns/net") || same_namespace(&st, "/proc/1/ns/net"))
+        return error_set(e, 0,
+                         "the container is to have the host's own network, which takes the runtime's flag --network=host");
+    return 0;
 }
 
 static int take_inside(int netns_fd, struct net_config *c, struct error *e)

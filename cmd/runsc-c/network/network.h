@@ -16,6 +16,13 @@
 
 #include <sys/types.h>
 
+struct container_spec;
+
+/*
+ * Refuses to take over interfaces of the namespace that the host itself is in, which would have no network any more: engines
+ * give it by its path (Docker's --network=host).
+ */
+int must_check network_check(const struct container_spec *s, struct error *e);
 /*
  * Takes over what is in the namespace at `path`, or if that is NULL or empty, in that of the process `pid`. `out` is NULL if
  * there is nothing. The descriptors in it are the caller's.
@@ -26,5 +33,12 @@ void network_free(struct net_config *c); /* closes descriptors; NULL is fine */
 /* From the command that starts a sentry to its child, over a socket pair: what network_take() gives. */
 int must_check network_send(int sock, const char *path, pid_t pid, struct error *e);
 int must_check network_receive(int sock, struct net_config **out, struct error *e);
+
+/*
+ * --network=host: starts the broker (sentry/boot/net_broker.h), which serves on `sock`, in the network namespace of the spec or
+ * of the process `sentry`, and without any in the spec in ours. *pid is its process, which is no child of ours and ends by
+ * itself when the sentry's end of the pair is closed.
+ */
+int must_check network_broker_start(int sock, const struct container_spec *s, pid_t sentry, pid_t *pid, struct error *e);
 
 #endif

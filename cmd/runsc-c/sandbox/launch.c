@@ -171,7 +171,8 @@ struct start {
     struct sandbox_stdio io;
     int listen_fd, null_fd;
     int report[2];
-    int net[2]; /* by which the network comes; -1: none does */
+    int net[2];    /* by which the network comes; -1: none does */
+    int broker[2]; /* with --network=host, the broker's end and the sentry's; else -1 */
     struct isolation iso;
 };
 
@@ -218,6 +219,8 @@ static int build_sandbox(struct start *st, struct sandbox **sb, struct error *e)
     if (st->net[1] >= 0 && (r = network_receive(st->net[1], &network, e)) < 0)
         return r;
     sandbox_set_network(*sb, network);
+    if (st->broker[1] >= 0)
+        sandbox_set_broker(*sb, st->broker[1]);
     if ((r = signals_forward(*sb, l->state == NULL, e)) < 0)
         return r;
     let_go(st);
@@ -257,6 +260,19 @@ static int run_hooks(const struct launch *l, const struct state_info *info, enum
     return r;
 }
 
+static int start_broker(struct start *st, pid_t sentry, struct error *e)
+{
+    pid_t pid;
+    int r;
+
+    if (st->broker[0] < 0)
+        return 0;
+    r = network_broker_start(st->broker[0], st->l->spec, sentry, &pid, e);
+    if (r == 0 && st->l->cgroup)
+        r = cgroup_add(st->l->cgroup, pid, e);
+    return r < 0 ? error_prefix(e, r, "network") : 0;
+}
+
 /* From the sentry's birth to its report. */
 static int see_through(struct start *st, pid_t child, struct error *e)
 {
@@ -269,6 +285,7 @@ static int see_through(struct start *st, pid_t child, struct error *e)
     if ((l->state && (r = state_save(l->state, &info, e)) < 0) || (l->cgroup && (r = cgroup_join(l->cgroup, child, e)) < 0) ||
         (r = isolate_map_ids(l->spec, &st->iso, child, e)) < 0 ||
         (r = run_hooks(l, &info, HOOK_PRESTART, HOOK_CREATE_CONTAINER, "creating", e)) < 0 ||
+        (r = start_broker(st, child, e)) < 0 ||
         (st->net[0] >= 0 && (r = network_send(st->net[0], l->spec->netns.path, child, e)) < 0) ||
         (r = isolate_release(&st->iso, e)) < 0 || (r = wait_report(st->report[0], e)) < 0)
         return r;
@@ -288,6 +305,12 @@ static bool wants_network(const struct launch *l)
            (s->netns.path || (l->hooks && hooks_at_create(l->hooks)));
 }
 
+static void close_if_open(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 /* Forks the sentry. Returns once it has built the container, and started it if asked: its pid, or -errno with it gone. */
 static pid_t start_sentry(struct start *st, struct error *e)
 {
@@ -295,7 +318,9 @@ static pid_t start_sentry(struct start *st, struct error *e)
     pid_t child;
     int r;
 
-    st->listen_fd = st->net[0] = st->net[1] = -1;
+    st->listen_fd = st->net[0] = st->net[1] = st->broker[0] = st->broker[1] = -1;
+    if ((r = network_check(l->spec, e)) < 0)
+        return r;
     r = st->foreground ? take_stdio(&st->io, e) : detached_stdio(l, &st->io, e);
     if (r < 0 || (l->state && (r = st->listen_fd = state_listen(l->state, e)) < 0))
         return r;
@@ -305,24 +330,27 @@ static pid_t start_sentry(struct start *st, struct error *e)
         return error_set(e, errno, "sandbox process");
     if (wants_network(l) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, st->net) < 0)
         return error_set(e, errno, "socket pair");
+    if (l->spec->network == SPEC_NETWORK_HOST && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, st->broker) < 0)
+        return error_set(e, errno, "socket pair");
     sandbox_look_at_host(l->spec);
     signals_block();
     child = isolate_fork(l->spec, &st->iso, e);
-    if (child == 0)
+    if (child == 0) {
+        close_if_open(st->broker[0]);
         sentry(st);
+    }
     if (child < 0)
         return child;
     close(st->report[1]);
     close(st->null_fd);
-    if (st->net[1] >= 0)
-        close(st->net[1]);
+    close_if_open(st->net[1]);
+    close_if_open(st->broker[1]);
     sandbox_stdio_close(&st->io);
-    if (st->listen_fd >= 0)
-        close(st->listen_fd);
+    close_if_open(st->listen_fd);
     r = see_through(st, child, e);
     close(st->report[0]);
-    if (st->net[0] >= 0)
-        close(st->net[0]);
+    close_if_open(st->net[0]);
+    close_if_open(st->broker[0]);
     if (r < 0) {
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);

@@ -11,7 +11,8 @@
 #define NET_SHOW(name_, call_)                                                               \
     static int name_(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c) \
     {                                                                                        \
-        call_;                                                                               \
+        if (!net_host_show(n->k->net, n->desc->name, s))                                     \
+            call_;                                                                           \
         return 0;                                                                            \
     }
 

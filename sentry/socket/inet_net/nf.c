@@ -24,7 +24,7 @@ static struct netstack *stack_of(const struct socket *s)
 
 bool net_is_nf_option(const struct socket *s, int level, int name)
 {
-    if (s->family != AF_INET && s->family != AF_INET6)
+    if ((s->family != AF_INET && s->family != AF_INET6) || s->net->host)
         return false;
     if (s->type == SOCK_STREAM)
         return (level == SOL_IP || level == SOL_IPV6) && name == K_SO_ORIGINAL_DST;

@@ -216,6 +216,8 @@ static int answer(struct netlink_sock *n, struct task *t, const struct nlmsghdr 
     return what;
 }
 
+static const struct socket_ops netlink_ops;
+
 int netlink_queue(struct netlink_sock *n, const void *data, size_t len)
 {
     struct skb *skb = skb_alloc(NULL, len);
@@ -271,7 +273,7 @@ int netlink_deliver(struct file *f, const void *data, size_t n)
 
     if (!s)
         return -ENOTSOCK;
-    if (s->family != AF_NETLINK)
+    if (s->family != AF_NETLINK || s->ops != &netlink_ops)
         return -EINVAL;
     return n ? netlink_queue(netlink_of(s), data, n) : 0;
 }
