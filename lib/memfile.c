@@ -6,6 +6,9 @@
  * them serves single-page allocations, where clearing 4 KiB that is mapped already beats a host page fault several times over.
  * When the stack is full its older half is punched out, sorted so that neighbours go in one call. Long runs skip the stack.
  *
+ * Short runs are kept whole, because the next process will want runs of the same lengths: what a data segment or a small window
+ * of a heap has. Some of their pages may be holes, so before such a run is given out as zero the host is asked which have data.
+ *
  * Reference counts are an array of 32-bit atomics, one a page, that is itself mapped lazily.
  */
 #include "lib/memfile.h"
@@ -24,6 +27,13 @@
 #define DIRTY_MAX   512 /* 2 MiB that an idle sandbox may hold on to */
 #define DIRTY_BATCH (DIRTY_MAX / 2)
 #define DIRTY_RUN   32 /* runs of more pages than this are punched at once */
+#define WHOLE_RUN   16 /* runs of no more than this are kept whole */
+#define RUNS_MAX    64
+#define RUNS_BATCH  (RUNS_MAX / 4)
+
+struct run {
+    uint32_t first, n;
+};
 
 struct memfile {
     int fd;                /* immutable, like base, limit, refs */
@@ -35,6 +45,8 @@ struct memfile {
     struct page_buddy clean GUARDED_BY(lock);
     uint32_t dirty[DIRTY_MAX] GUARDED_BY(lock); /* the oldest first */
     unsigned int nr_dirty GUARDED_BY(lock);
+    struct run runs[RUNS_MAX] GUARDED_BY(lock); /* the oldest first */
+    unsigned int nr_runs GUARDED_BY(lock);
 };
 
 int memfile_create(uint64_t limit, struct memfile **out)
@@ -146,13 +158,44 @@ static unsigned int dirty_take_oldest(struct memfile *mf, uint32_t *pages, unsig
     return n;
 }
 
+static void remove_runs(struct memfile *mf, unsigned int i, unsigned int n) REQUIRES(&mf->lock)
+{
+    mf->nr_runs -= n;
+    memmove(mf->runs + i, mf->runs + i + n, (mf->nr_runs - i) * sizeof(mf->runs[0]));
+}
+
+static unsigned int runs_take_oldest(struct memfile *mf, struct run *runs, unsigned int max) REQUIRES(&mf->lock)
+{
+    unsigned int n = mf->nr_runs < max ? mf->nr_runs : max;
+    memcpy(runs, mf->runs, n * sizeof(*runs));
+    remove_runs(mf, 0, n);
+    return n;
+}
+
 void memfile_trim(struct memfile *mf)
 {
     uint32_t pages[DIRTY_MAX];
+    struct run runs[RUNS_MAX];
     mutex_lock(&mf->lock);
-    unsigned int n = dirty_take_oldest(mf, pages, DIRTY_MAX);
+    unsigned int n = dirty_take_oldest(mf, pages, DIRTY_MAX), nr_runs = runs_take_oldest(mf, runs, RUNS_MAX);
     mutex_unlock(&mf->lock);
     punch_all(mf, pages, n);
+    for (unsigned int i = 0; i < nr_runs; i++)
+        punch(mf, runs[i].first, runs[i].n);
+}
+
+static void keep_run(struct memfile *mf, uint32_t first, uint32_t n)
+{
+    struct run old[RUNS_BATCH];
+    unsigned int nr_old = 0;
+
+    mutex_lock(&mf->lock);
+    if (mf->nr_runs == RUNS_MAX)
+        nr_old = runs_take_oldest(mf, old, RUNS_BATCH);
+    mf->runs[mf->nr_runs++] = (struct run){first, n};
+    mutex_unlock(&mf->lock);
+    for (unsigned int i = 0; i < nr_old; i++)
+        punch(mf, old[i].first, old[i].n);
 }
 
 static void free_run(struct memfile *mf, uint32_t first, uint32_t n)
@@ -165,6 +208,10 @@ static void free_run(struct memfile *mf, uint32_t first, uint32_t n)
         punch(mf, first, n);
         return;
     }
+    if (n > 1 && n <= WHOLE_RUN) {
+        keep_run(mf, first, n);
+        return;
+    }
     mutex_lock(&mf->lock);
     if (mf->nr_dirty + n > DIRTY_MAX)
         nr_old = dirty_take_oldest(mf, old, DIRTY_BATCH);
@@ -175,17 +222,57 @@ static void free_run(struct memfile *mf, uint32_t first, uint32_t n)
         punch_all(mf, old, nr_old);
 }
 
+/* A kept run of that length, or a page of the oldest. */
+static bool reuse_run(struct memfile *mf, uint32_t n, uint32_t *first) REQUIRES(&mf->lock)
+{
+    for (unsigned int i = mf->nr_runs; i-- > 0;) {
+        if (mf->runs[i].n != n)
+            continue;
+        *first = mf->runs[i].first;
+        remove_runs(mf, i, 1);
+        return true;
+    }
+    if (n > 1 || mf->nr_runs == 0)
+        return false;
+    *first = mf->runs[0].first + --mf->runs[0].n;
+    return true;
+}
+
 static bool alloc_pages(struct memfile *mf, uint32_t n, uint32_t *first, bool *dirty)
 {
     bool ok = true;
     mutex_lock(&mf->lock);
-    *dirty = n == 1 && mf->nr_dirty > 0;
-    if (*dirty)
+    *dirty = true;
+    if (n == 1 && mf->nr_dirty > 0)
         *first = mf->dirty[--mf->nr_dirty];
-    else
+    else if (!reuse_run(mf, n, first))
+        *dirty = false;
+    if (!*dirty)
         ok = page_buddy_alloc(&mf->clean, n, first);
     mutex_unlock(&mf->lock);
     return ok;
+}
+
+/* Clears the pages of a run that are not holes. */
+static void clear_run(struct memfile *mf, uint64_t off, uint64_t len)
+{
+    off_t at = (off_t)off, end = (off_t)(off + len);
+
+    while (at < end) {
+        off_t data = lseek(mf->fd, at, SEEK_DATA), hole = -1;
+        if (data < 0 && errno == ENXIO)
+            return;
+        if (data >= end)
+            return;
+        if (data >= at)
+            hole = lseek(mf->fd, data, SEEK_HOLE);
+        else
+            data = at; /* never seen to fail */
+        if (hole <= data || hole > end)
+            hole = end;
+        memset(mf->base + data, 0, (size_t)(hole - data));
+        at = hole;
+    }
 }
 
 int memfile_alloc(struct memfile *mf, uint64_t len, enum memfile_flags flags, uint64_t *off)
@@ -205,8 +292,12 @@ int memfile_alloc(struct memfile *mf, uint64_t len, enum memfile_flags flags, ui
         atomic_store_explicit(&mf->refs[first + i], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&mf->nr_used, n, memory_order_relaxed);
     *off = first * MEMFILE_PAGE;
-    if (dirty && !(flags & MEMFILE_OVERWRITE))
-        memset(mf->base + *off, 0, MEMFILE_PAGE);
+    if (dirty && !(flags & MEMFILE_OVERWRITE)) {
+        if (n == 1)
+            memset(mf->base + *off, 0, MEMFILE_PAGE);
+        else
+            clear_run(mf, *off, len);
+    }
     return 0;
 }
 
