@@ -35,6 +35,7 @@ static int context_create(struct platform *p, struct platform_context **out)
         return -ENOMEM;
     ctx->base.p = p;
     ctx->pinned_cpu = -1;
+    list_init(&ctx->line_node);
     *out = &ctx->base;
     return 0;
 }
@@ -349,6 +350,7 @@ static int run(struct platform_context *base, struct platform_as *as_base, struc
         ctx->fs_loaded = false;
     }
     do {
+        place_before_run(ctx);
         if (unlikely(atomic_load_explicit(&ctx->interrupted, memory_order_relaxed)) &&
             atomic_exchange(&ctx->interrupted, false)) {
             *ev = (struct platform_event){.kind = PLATFORM_EVENT_INTERRUPTED};

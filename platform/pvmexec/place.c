@@ -9,8 +9,9 @@
  *                 microseconds if not, because a sleeping CPU has to be woken for each turn
  *
  * `load` counts who needs a CPU: one for each awake context, one more if it spins. A context begins in PLACE_SHARED, spins when
- * calls come thick and fast and the load fits the CPUs, and goes back when it may not spin any more, when the guest computes
- * for longer than spinning pays, or when it blocks in the sentry so often that spinning never gets going.
+ * calls come thick and fast and the load fits the CPUs, and goes back when it may not spin any more or when the guest computes
+ * for longer than spinning pays. If the load does not fit because of others that would spin as well, they do so by turns
+ * (line.c).
  *
  * Contexts that block often are put on the CPU where another such one was active last: it is likely the one that wakes this one
  * up, and a wake-up on the same CPU costs next to nothing. If two of them turn out to be active at once for long, one moves.
@@ -21,7 +22,7 @@
  *
  * What runs on the CPUs besides this sandbox is not known here. That is why a pin does not outlast a long run of guest code.
  */
-#include "platform/pvmexec/stub.h"
+#include "platform/pvmexec/place.h"
 
 #include <sched.h>
 #include <time.h>
@@ -32,9 +33,11 @@
 #define SETTLE_US      300 /* as SPIN_US, when it has only just begun to spin */
 #define SHORT_BURST_US 100 /* a context that is usually awake for less than this blocks often */
 #define CONTENDED_US   150 /* two contexts awake on one CPU for so long are worth separating */
-#define QUICK_CALLS    16  /* so many calls in a row, each within SPIN_US of the last, and spinning may pay */
-#define QUICK_MAX      4096
-#define GOOD_SPELL     64 /* calls that a spell of spinning must last to have been worth it */
+#define LINE_SPIN_US   15  /* as SPIN_US, when others wait for their time to spin */
+#define FEW_CALLS      16  /* with fewer calls between two changes of its mappings a context had better not spin */
+#define GOOD_SPELL     64  /* calls that a spell of spinning must last to have been worth it */
+#define HOLD_MIN       16  /* calls until the next one, if it was not; doubled each time */
+#define HOLD_MAX       4096
 #define YIELDS         3  /* times to yield before going to sleep */
 #define YIELD_GOOD     8  /* quick turns in a row, and the past is forgotten */
 #define YIELD_PAIRS    2  /* contexts awake on the CPU at most */
@@ -83,6 +86,7 @@ void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid)
     s->free_pid = free_pid;
     mutex_init(&s->mask_lock);
     atomic_init(&s->home, -1);
+    line_init(s);
     look_at_cpus(s);
     /* How fast the clock ticks and how long a pause is; a tenth of a millisecond's look is exact enough. */
     start = now_ns(CLOCK_MONOTONIC);
@@ -97,7 +101,7 @@ void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid)
     s->spin_loops = (unsigned int)(4000ULL * SPIN_US * 1000 / (uint64_t)(end - start));
 }
 
-static void load_add(struct place *s, int n)
+void place_load_add(struct place *s, int n)
 {
     int load = atomic_fetch_add(&s->load, n) + n;
     unsigned int crowded = load > atomic_load_explicit(&s->cpus, memory_order_relaxed);
@@ -141,12 +145,43 @@ static void unpin(struct stub_context *ctx)
     ctx->pinned_cpu = -1;
 }
 
-/* Makes the stub thread run on another CPU than this one, where the scheduler would leave it behind a spinning owner. */
-static void send_away(struct stub_context *ctx)
+static bool pin_thread(struct stub_thread *t, int cpu)
 {
-    cpu_set_t mask = mask_of(place_of(ctx));
-    int here = sched_getcpu();
+    if (t->pinned_cpu == cpu)
+        return true;
+    if (!pin(t->tid, cpu))
+        return false;
+    t->pinned_cpu = cpu;
+    return true;
+}
 
+static bool pin_owner(struct stub_context *ctx, int cpu)
+{
+    if (ctx->pinned_cpu == cpu)
+        return true;
+    if (!pin(0, cpu))
+        return false;
+    ctx->pinned_cpu = cpu;
+    return true;
+}
+
+/*
+ * Puts the two threads on different CPUs; the scheduler would leave the stub's behind a spinning owner. Of two CPUs the owners
+ * always have the same one, so that the threads of contexts that spin by turns need not move.
+ */
+static void spread(struct stub_context *ctx)
+{
+    struct place *s = place_of(ctx);
+    cpu_set_t mask = mask_of(s);
+    int here = sched_getcpu(), home = atomic_load_explicit(&s->home, memory_order_relaxed), other = 0;
+
+    if (CPU_COUNT(&mask) == 2 && home >= 0 && CPU_ISSET(home, &mask)) {
+        while (other == home || !CPU_ISSET(other, &mask))
+            other++;
+        if (pin_owner(ctx, home) && pin_thread(ctx->thread, other))
+            return;
+    }
+    unpin(ctx);
     if (here < 0 || here >= PLACE_CPUS)
         return;
     CPU_CLR(here, &mask);
@@ -157,19 +192,12 @@ static void send_away(struct stub_context *ctx)
 /* Pins both threads to `cpu`, unless they are there. */
 static bool pin_both(struct stub_context *ctx, int cpu)
 {
-    if (ctx->pinned_cpu != cpu) {
-        if (!pin(0, cpu))
-            return false;
-        ctx->pinned_cpu = cpu;
-    }
-    if (ctx->thread->pinned_cpu != cpu) {
-        if (!pin(ctx->thread->tid, cpu)) {
-            unpin(ctx);
-            return false;
-        }
-        ctx->thread->pinned_cpu = cpu;
-    }
-    return true;
+    if (!pin_owner(ctx, cpu))
+        return false;
+    if (pin_thread(ctx->thread, cpu))
+        return true;
+    unpin(ctx);
+    return false;
 }
 
 static int pairs_on(struct place *s, int cpu)
@@ -199,22 +227,21 @@ static void share(struct stub_context *ctx, int cpu)
     atomic_store_explicit(&s->home, cpu, memory_order_relaxed);
     ctx->place = PLACE_SHARED;
     ctx->contended_since = 0;
-    ctx->quick_calls = 0;
 }
 
-static void leave(struct stub_context *ctx)
+void place_leave(struct stub_context *ctx)
 {
     struct place *s = place_of(ctx);
 
-    if (ctx->place == PLACE_SPIN)
-        load_add(s, -1);
-    else if (ctx->place == PLACE_SHARED)
+    if (ctx->place == PLACE_SPIN) {
+        atomic_fetch_sub(&s->spinners, 1);
+        place_load_add(s, -1);
+    } else if (ctx->place == PLACE_SHARED)
         atomic_fetch_sub(&s->pairs[ctx->pinned_cpu], 1);
     ctx->place = PLACE_FREE;
 }
 
-/* Shares the CPU that it is on, or a quieter one; if there is but one, then without a pin. */
-static void share_here(struct stub_context *ctx)
+void place_share_here(struct stub_context *ctx)
 {
     struct place *s = place_of(ctx);
     int here;
@@ -226,7 +253,15 @@ static void share_here(struct stub_context *ctx)
         share(ctx, least_loaded(s, here));
 }
 
-static bool try_to_spin(struct stub_context *ctx)
+void place_begin_spinning(struct stub_context *ctx)
+{
+    spread(ctx);
+    ctx->place = PLACE_SPIN;
+    ctx->spell = 0;
+    ctx->spin_since = __rdtsc();
+}
+
+bool place_try_to_spin(struct stub_context *ctx)
 {
     struct place *s = place_of(ctx);
     int cpus = atomic_load_explicit(&s->cpus, memory_order_relaxed);
@@ -237,11 +272,9 @@ static bool try_to_spin(struct stub_context *ctx)
         atomic_fetch_sub(&s->load, 1);
         return false;
     }
-    leave(ctx);
-    unpin(ctx);
-    send_away(ctx);
-    ctx->place = PLACE_SPIN;
-    ctx->spell = 0;
+    place_leave(ctx);
+    atomic_fetch_add(&s->spinners, 1);
+    place_begin_spinning(ctx);
     return true;
 }
 
@@ -254,11 +287,15 @@ void place_before_mapping(struct stub_context *ctx)
     unsigned int calls = ctx->calls_unmapped;
 
     ctx->calls_unmapped = 0;
-    ctx->quick_calls = 0;
-    if (ctx->place != PLACE_SPIN || calls >= QUICK_CALLS)
+    if (calls >= FEW_CALLS)
         return;
-    leave(ctx);
-    share_here(ctx);
+    if (ctx->hold < FEW_CALLS)
+        ctx->hold = FEW_CALLS;
+    if (ctx->place != PLACE_SPIN)
+        return;
+    place_leave(ctx);
+    place_share_here(ctx);
+    line_move(place_of(ctx), true);
 }
 
 /* Looks after a context that shares a CPU, once a call. */
@@ -267,12 +304,6 @@ static void mind_sharing(struct stub_context *ctx, uint64_t now)
     struct place *s = place_of(ctx);
     int cpu = ctx->pinned_cpu, other;
 
-    if (now - ctx->last_call < SPIN_US * s->tsc_per_us) {
-        if (++ctx->quick_calls >= ctx->quick_needed && try_to_spin(ctx))
-            return;
-    } else {
-        ctx->quick_calls = 0;
-    }
     if (pairs_on(s, cpu) <= 1) {
         ctx->contended_since = 0;
         return;
@@ -286,7 +317,7 @@ static void mind_sharing(struct stub_context *ctx, uint64_t now)
     ctx->contended_since = now;
     other = least_loaded(s, cpu);
     if (pairs_on(s, other) + 1 < pairs_on(s, cpu)) {
-        leave(ctx);
+        place_leave(ctx);
         share(ctx, other);
     }
 }
@@ -299,15 +330,20 @@ static void wake(struct stub_context *ctx, uint64_t now)
     ctx->awake = true;
     ctx->awake_since = now;
     ctx->contended_since = 0;
-    if (ctx->quick_needed == 0)
-        ctx->quick_needed = QUICK_CALLS;
-    load_add(s, 1);
+    line_set_dull(ctx, !line_is_chatty(ctx));
+    place_load_add(s, 1);
     if (atomic_load_explicit(&s->cpus, memory_order_relaxed) < 2)
         return;
     if (ctx->burst == 0 && here >= 0 && here < PLACE_CPUS)
         share(ctx, here); /* a new one: who started it will likely wait for it */
     else if (ctx->burst && ctx->burst < SHORT_BURST_US * s->tsc_per_us && home >= 0)
         share(ctx, pairs_on(s, home) <= 1 || ctx->pinned_cpu < 0 ? home : ctx->pinned_cpu);
+}
+
+static void stop_spinning(struct stub_context *ctx)
+{
+    place_leave(ctx);
+    line_move(place_of(ctx), true);
 }
 
 bool place_before_turn(struct stub_context *ctx)
@@ -320,11 +356,11 @@ bool place_before_turn(struct stub_context *ctx)
     if (ctx->place == PLACE_SHARED)
         mind_sharing(ctx, now);
     else if (ctx->place == PLACE_FREE)
-        share_here(ctx);
-    else if (unlikely(atomic_load_explicit(s->crowded, memory_order_relaxed)))
-        leave(ctx);
-    else
+        place_share_here(ctx);
+    else if (likely(!atomic_load_explicit(s->crowded, memory_order_relaxed)))
         ctx->spell++;
+    else
+        stop_spinning(ctx);
     ctx->last_call = now;
     ctx->calls_unmapped++;
     return ctx->place == PLACE_SPIN;
@@ -335,7 +371,9 @@ bool place_keep_spinning(struct stub_context *ctx)
     struct place *s = place_of(ctx);
 
     /* The other thread may have to be woken on its new CPU first. */
-    unsigned int limit = ctx->spell < 2 ? SETTLE_US : SPIN_US;
+    unsigned int limit = ctx->spell < 2                                                ? SETTLE_US
+                         : atomic_load_explicit(&s->in_line, memory_order_relaxed) > 0 ? LINE_SPIN_US
+                                                                                       : SPIN_US;
 
     return __rdtsc() - ctx->last_call < limit * s->tsc_per_us && !atomic_load_explicit(s->crowded, memory_order_relaxed);
 }
@@ -385,18 +423,23 @@ void place_before_sleep(struct stub_context *ctx)
      * Spells that end soon cost more than they gain: the guest has too much to do between calls, or the CPUs are busy with
      * something outside of this sandbox. The next one has to be earned by more quick calls.
      */
-    if (ctx->place == PLACE_SPIN)
-        ctx->quick_needed = ctx->spell >= GOOD_SPELL            ? QUICK_CALLS
-                            : ctx->quick_needed * 2 < QUICK_MAX ? ctx->quick_needed * 2
-                                                                : QUICK_MAX;
-    leave(ctx);
-    share_here(ctx);
+    if (ctx->place == PLACE_SPIN) {
+        ctx->penalty = ctx->spell >= GOOD_SPELL      ? 0
+                       : ctx->penalty == 0           ? HOLD_MIN
+                       : ctx->penalty * 2 < HOLD_MAX ? ctx->penalty * 2
+                                                     : HOLD_MAX;
+        ctx->hold = ctx->penalty;
+    }
+    place_leave(ctx);
+    place_share_here(ctx);
+    line_move(s, true);
 }
 
 void place_long_sleep(struct stub_context *ctx)
 {
-    leave(ctx);
+    place_leave(ctx);
     unpin(ctx);
+    line_set_dull(ctx, true);
 }
 
 void place_park(struct stub_context *ctx)
@@ -406,13 +449,15 @@ void place_park(struct stub_context *ctx)
 
     if (!ctx->awake)
         return;
-    leave(ctx);
+    place_leave(ctx);
     ctx->awake = false;
-    load_add(s, -1);
-    burst = __rdtsc() - ctx->awake_since;
-    ctx->burst = ctx->burst ? (ctx->burst * 7 + burst) / 8 : burst;
+    line_set_dull(ctx, false);
+    place_load_add(s, -1);
     if (ctx->thread)
         atomic_store_explicit(slot_u32(ctx->thread, SLOT_SPIN), 0, memory_order_relaxed);
+    line_move(s, false);
+    burst = __rdtsc() - ctx->awake_since;
+    ctx->burst = ctx->burst ? (ctx->burst * 7 + burst) / 8 : burst;
 }
 
 void place_release(struct stub_context *ctx)

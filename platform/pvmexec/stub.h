@@ -84,7 +84,7 @@ void zygote_stop(struct stub_platform *p);
 /* A new stub, alone in its address space; its mapper waits for commands or will soon. */
 int must_check zygote_take(struct stub_platform *p, struct stub_process *out);
 
-/* --- place.c: where threads run, and who may spin --- */
+/* --- place.c, line.c: where threads run, and who may spin --- */
 
 #define PLACE_CPUS      CPU_SETSIZE
 #define PLACE_ELSEWHERE PLACE_CPUS /* for a stub thread's pinned_cpu: not where its owner is */
@@ -101,8 +101,13 @@ struct place {
     atomic_uint *crowded;    /* in the globals page: load exceeds the CPUs */
     unsigned int spin_loops; /* how often a stub looks before it sleeps */
     uint64_t tsc_per_us;
-    atomic_int home;              /* the CPU that was last shared, or -1 */
-    atomic_int pairs[PLACE_CPUS]; /* awake contexts that share the CPU */
+    atomic_int home;     /* the CPU that was last shared, or -1 */
+    atomic_int spinners; /* contexts that hand over by spinning */
+    atomic_int dull;     /* awake contexts that would not gain by it */
+    struct mutex line_lock;
+    struct list_head line GUARDED_BY(line_lock); /* contexts that wait for their time to spin */
+    atomic_int in_line;                          /* how many */
+    atomic_int pairs[PLACE_CPUS];                /* awake contexts that share the CPU */
 };
 
 /* --- the platform --- */
@@ -276,12 +281,17 @@ struct stub_context {
     /* place.c */
     bool awake; /* counted in place.load */
     enum place_kind place;
-    int pinned_cpu; /* of the owner; -1 if not pinned */
-    unsigned int quick_calls, quick_needed, spell;
+    int pinned_cpu;             /* of the owner; -1 if not pinned */
+    unsigned int spell;         /* calls since it spins */
+    unsigned int hold, penalty; /* calls to make before it spins again; and the last such number */
     unsigned int yield_hold, yield_penalty, yield_spell;
     unsigned int calls_unmapped;                      /* since the owner last changed the mappings */
     uint64_t awake_since, last_call, contended_since; /* time-stamp counter */
-    uint64_t burst; /* how long it is usually awake between two parks, in ticks; 0 if never parked */
+    struct list_head line_node;                       /* place.line_lock */
+    atomic_uint line_word;                            /* what became of the wait in the line; a futex word */
+    bool dull;                                        /* counted in place.dull */
+    uint64_t pace, spin_since; /* ticks that usually pass from one turn given to the next, and since when it spins */
+    uint64_t burst;            /* how long it is usually awake between two parks, in ticks; 0 if never parked */
     bool have_answers;
     struct platform_answers answers;
     struct stub_range unmap; /* len 0: nothing */
@@ -311,7 +321,9 @@ static inline struct place *place_of(const struct stub_context *ctx)
 }
 
 void place_init(struct place *s, atomic_uint *crowded, pid_t free_pid);
-/* All by the owner. Before the turn is given: whether to wait by spinning. */
+/* All by the owner. Before a run: waits while it is others' time to spin. */
+void place_before_run(struct stub_context *ctx);
+/* Before the turn is given: whether to wait by spinning. */
 bool place_before_turn(struct stub_context *ctx);
 /* While it spins: whether to go on. */
 bool place_keep_spinning(struct stub_context *ctx);
