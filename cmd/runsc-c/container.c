@@ -81,7 +81,7 @@ static enum container_status status_from_sentry(struct container *c)
 enum container_status container_status(struct container *c)
 {
     if (json_object_get_boolean(state_internal(c->doc, "creating")))
-        return state_process(c->doc) ? CONTAINER_CREATING : CONTAINER_STOPPED;
+        return state_process(c->doc) || state_busy(&c->d) ? CONTAINER_CREATING : CONTAINER_STOPPED;
     /* A frozen sentry does not answer. */
     if (cgroup_frozen(c->cgroup) && state_process(c->doc))
         return CONTAINER_PAUSED;

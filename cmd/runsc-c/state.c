@@ -57,12 +57,14 @@ static int open_root(const struct cli *cli, struct state_dir *d)
 static int open_dir(struct state_dir *d, const char *id, bool lock)
 {
     d->id = id;
+    d->locked = false;
     d->fd = openat(d->root_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (d->fd < 0)
         return -errno;
     while (lock && flock(d->fd, LOCK_EX) < 0)
         if (errno != EINTR)
             return -errno;
+    d->locked = lock;
     return 0;
 }
 
@@ -130,6 +132,15 @@ int state_peek(const struct cli *cli, const char *id, struct state_dir *d, struc
 void state_unlock(struct state_dir *d)
 {
     flock(d->fd, LOCK_UN);
+    d->locked = false;
+}
+
+bool state_busy(struct state_dir *d)
+{
+    if (d->locked || flock(d->fd, LOCK_SH | LOCK_NB) < 0)
+        return !d->locked;
+    flock(d->fd, LOCK_UN);
+    return false;
 }
 
 void state_close(struct state_dir *d)
@@ -245,11 +256,41 @@ int state_save(struct state_dir *d, const struct state_info *info, struct error 
     return r;
 }
 
+static bool has_state(struct state_dir *d)
+{
+    return faccessat(d->fd, "state.json", F_OK, 0) == 0 || errno != ENOENT;
+}
+
+static bool is_gone(struct state_dir *d)
+{
+    struct stat st;
+
+    return fstat(d->fd, &st) < 0 || st.st_nlink == 0;
+}
+
+/*
+ * Whoever makes or removes the directory is at it, and will be done in no time: one that is there without its contents, and
+ * stays so while nobody has the lock, is what a killed creation has left.
+ */
+static void wait_for_state(struct state_dir *d)
+{
+    for (int i = 0, idle = 0; i < 1000 && idle < 3 && !has_state(d) && !is_gone(d); i++) {
+        idle = state_busy(d) ? 0 : idle + 1;
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+}
+
 int state_load(struct state_dir *d, struct json_object **out, struct error *e)
 {
     int r;
 
-    if (faccessat(d->fd, "state.json", F_OK, 0) < 0 && errno == ENOENT) {
+    if (!d->locked)
+        wait_for_state(d);
+    if (!d->locked && is_gone(d)) {
+        error_set(e, 0, "container %s does not exist", d->id);
+        return -ENOENT;
+    }
+    if (!has_state(d)) {
         struct state_info nothing = {.bundle = "", .creating = true};
         *out = public_part(d->id, &nothing);
         json_object_object_add(*out, "internal", internal_part(&nothing));

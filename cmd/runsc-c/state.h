@@ -19,6 +19,7 @@ struct cli;
 struct state_dir {
     const char *root, *id;
     int root_fd, fd; /* O_RDONLY directory descriptors, -1 when closed */
+    bool locked;     /* by us */
 };
 
 /* Letters, digits, "_+-.", not too long and not "." or "..". */
@@ -30,6 +31,8 @@ int must_check state_open(const struct cli *cli, const char *id, struct state_di
 /* The same without the lock, for looking only. */
 int must_check state_peek(const struct cli *cli, const char *id, struct state_dir *d, struct error *e);
 void state_unlock(struct state_dir *d);
+/* Whether somebody else has it locked: is creating it, or about to delete it. */
+bool state_busy(struct state_dir *d);
 void state_close(struct state_dir *d);
 /* Removes the directory with all that is in it. */
 void state_remove(struct state_dir *d);
@@ -48,7 +51,7 @@ char *state_text(const char *id, const struct state_info *info, const char *stat
 
 /*
  * state.json as it is, where "internal" is not for printing: pid_start, creating, hooks, cgroup. An id without one (a creation
- * that was killed) gives an object with the id and "creating" alone.
+ * that was killed) gives an object with the id and "creating" alone. Without the lock, one that is under way is waited for.
  */
 int must_check state_load(struct state_dir *d, struct json_object **out, struct error *e);
 /* A member of "internal", or NULL. */

@@ -118,6 +118,62 @@ def test_a_sandbox_killed_at_any_moment(b):
         gone(b)
 
 
+def test_any_command_killed_at_any_moment(b):
+    """Whatever becomes of a command, the container is in one of its states, and can be deleted with all that is its."""
+    limited(b, "sh", "-c", "trap : TERM; while :; do sleep 0.05; done")
+    random.seed(9)
+    commands = (["start"], ["kill", "TERM"], ["kill", "KILL"], ["pause"], ["resume"], ["exec", "true"], ["exec", "-d", "sleep", "50"], ["delete"], ["delete", "--force"],
+                ["ps"], ["update", "--pids-limit", "50"], ["events", "--stats"], ["wait"])
+    for _ in range(6):
+        if b.detached("c1", "create") != 0:
+            raise AssertionError(b.output())
+        if random.random() < 0.7:
+            b.cli("start", "c1")
+        for _ in range(4):
+            name, *rest = random.choice(commands)
+            before = [rest.pop(0)] if rest and rest[0].startswith("-") and name in ("exec", "delete") else rest[:2] if name == "update" else []
+            if name == "events":
+                before, rest = rest, []
+            argv = [name, *before, "c1", *([] if name == "update" else rest)]
+            p = quiet(b, *argv)
+            time.sleep(random.random() * 0.03)
+            p.kill()
+            p.wait()
+            assert b.status() in (None, "created", "running", "paused", "stopped"), b.status()
+        gone(b)
+
+
+def test_states_come_in_their_order(b):
+    """Whoever looks while a container is created, runs and ends never sees it go back, nor running before it is created."""
+    b.sh("sleep 0.1")
+    p = quiet(b, "run", "c1")
+    order = [None, "creating", "created", "running", "stopped"]
+    seen = []
+    while p.poll() is None:
+        s = b.status()
+        if not seen or s != seen[-1]:
+            seen.append(s)
+    if seen[-1] is None:
+        seen.pop()
+    ranks = [order.index(s) for s in seen]
+    eq(ranks, sorted(ranks))
+    gone(b)
+
+
+def test_what_a_program_does_is_done_by_a_running_container(b):
+    b.sh("echo > /up; sleep 100")
+    for argv in (["run", "c1"], ["run", "-d", "c1"]):
+        p = quiet(b, *argv)
+        end = time.time() + 20
+        while not os.path.exists(os.path.join(b.rootfs, "up")):
+            assert time.time() < end
+        eq(b.status(), "running")
+        b.cli("kill", "c1", "KILL")
+        p.wait(60)
+        gone(b)
+        os.unlink(os.path.join(b.rootfs, "up"))
+
+
 def test_leftovers_of_a_host_that_went_down(b):
     limited(b, "sleep", "100")
     eq(b.detached("c1", "run", "-d"), 0)

@@ -105,7 +105,7 @@ def test_namespaces(b):
 
 def other(b, flags, script=""):
     """A process in other namespaces of the host, after it has run a script there."""
-    p = subprocess.Popen(["unshare", *flags, "sh", "-c", f"{script} echo; exec sleep 100"], stdout=subprocess.PIPE, text=True)
+    p = subprocess.Popen(["unshare", *flags, "sh", "-c", f"{script} echo; exec sleep 100"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     p.stdout.readline()
     return p
 

@@ -144,9 +144,8 @@ static void send_report(int fd, int result, const struct error *e)
 {
     struct report rep = {.result = result, .error = *e};
 
-    if (write(fd, &rep, sizeof(rep)) < 0)
+    if (write(fd, &rep, sizeof(rep)) < 0 || result < 0)
         _exit(1);
-    close(fd);
 }
 
 static int wait_report(int fd, struct error *e)
@@ -171,6 +170,7 @@ struct start {
     struct sandbox_stdio io;
     int listen_fd, null_fd;
     int report[2];
+    int go[2];     /* by which the command says, after the report, that init is to start */
     int net[2];    /* by which the network comes; -1: none does */
     int broker[2]; /* with --network=host, the broker's end and the sentry's; else -1 */
     struct isolation iso;
@@ -224,9 +224,17 @@ static int build_sandbox(struct start *st, struct sandbox **sb, struct error *e)
     if ((r = signals_forward(*sb, l->state == NULL, e)) < 0)
         return r;
     let_go(st);
-    if ((r = sandbox_confine(*sb, e)) < 0)
-        return r;
-    return l->start ? sandbox_start(*sb, &st->io, e) : 0;
+    return sandbox_confine(*sb, e);
+}
+
+/* Without a word of the command's, it has died. */
+static int start_when_told(struct start *st, struct sandbox *sb, struct error *e)
+{
+    char go;
+
+    if (read(st->go[0], &go, 1) != 1)
+        return -ECANCELED;
+    return sandbox_start(sb, &st->io, e);
 }
 
 /* The sentry's process. */
@@ -237,10 +245,15 @@ static _Noreturn void sentry(struct start *st)
     int r;
 
     close(st->report[0]);
+    close(st->go[1]);
     r = build_sandbox(st, &sb, &e);
     send_report(st->report[1], r, &e);
-    if (r < 0)
-        _exit(1);
+    if (st->l->start) {
+        r = start_when_told(st, sb, &e);
+        send_report(st->report[1], r, &e);
+    }
+    close(st->report[1]);
+    close(st->go[0]);
     _exit(exit_status_of(sandbox_run(sb)));
 }
 
@@ -293,7 +306,12 @@ static int see_through(struct start *st, pid_t child, struct error *e)
     if ((l->state && (r = state_save(l->state, &info, e)) < 0) ||
         (l->pid_file && (r = write_pid_file(l->pid_file, child, e)) < 0))
         return r;
-    return l->start ? run_hooks(l, &info, HOOK_POSTSTART, HOOK_POSTSTART, "running", e) : 0;
+    if (!l->start)
+        return 0;
+    if (write(st->go[1], "", 1) != 1)
+        return error_set(e, errno, "the sandbox process");
+    r = wait_report(st->report[0], e);
+    return r < 0 ? r : run_hooks(l, &info, HOOK_POSTSTART, HOOK_POSTSTART, "running", e);
 }
 
 /* Whether there can be anything in the network namespace at this time: a new one is empty, unless hooks fill it. */
@@ -326,7 +344,7 @@ static pid_t start_sentry(struct start *st, struct error *e)
         return r;
     donated_add(&l->donated, &st->io);
     st->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (st->null_fd < 0 || pipe2(st->report, O_CLOEXEC) < 0)
+    if (st->null_fd < 0 || pipe2(st->report, O_CLOEXEC) < 0 || pipe2(st->go, O_CLOEXEC) < 0)
         return error_set(e, errno, "sandbox process");
     if (wants_network(l) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, st->net) < 0)
         return error_set(e, errno, "socket pair");
@@ -342,6 +360,7 @@ static pid_t start_sentry(struct start *st, struct error *e)
     if (child < 0)
         return child;
     close(st->report[1]);
+    close(st->go[0]);
     close(st->null_fd);
     close_if_open(st->net[1]);
     close_if_open(st->broker[1]);
@@ -349,6 +368,7 @@ static pid_t start_sentry(struct start *st, struct error *e)
     close_if_open(st->listen_fd);
     r = see_through(st, child, e);
     close(st->report[0]);
+    close(st->go[1]);
     close_if_open(st->net[0]);
     close_if_open(st->broker[0]);
     if (r < 0) {

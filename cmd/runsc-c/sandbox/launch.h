@@ -9,6 +9,8 @@
  *     createRuntime, createContainer hooks    waits
  *     lets it go                         -->  enters its empty root, builds the sandbox
  *     state.json: created                <--  reports
+ *     lets it go on, if it is to run     -->  starts init
+ *     poststart hooks                    <--  reports
  *
  * In the foreground (`run`, `do`) the command then passes signals on to it and ends with it. Detached (`create`, `run -d`) it
  * ends now. Whoever of the two dies before the report takes the other along; in the foreground also after it.
