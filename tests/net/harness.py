@@ -16,7 +16,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 # At the start of every script that runs in the sandbox.
 PRELUDE = """
 import os, select, socket, struct, sys, time, hashlib, errno, threading
-def say(*a): print(*a, flush=True)
+def say(*a, **kw): print(*a, flush=True, **kw)
 def hear(): return sys.stdin.readline().rstrip("\\n")
 def recv_all(s):
     out = bytearray()
@@ -42,9 +42,14 @@ def set_netns(fd):
 
 
 class Net:
-    """A container's namespace `box` and the other end `peer`, each with an interface eth0 of one pair; `wire` may put something in between."""
+    """A container's namespace `box` and the other end `peer`, each with an interface eth0.
+
+    What is between them: a pair of interfaces; or, with `wire`, a process that does to frames what it says (wire.c), with "tap"
+    in it between two TAP devices, else between two pairs.
+    """
 
     serial = 0
+    wire = None  # the program
 
     def __init__(self, runtime, wire=None, options=()):
         Net.serial += 1
@@ -72,15 +77,19 @@ class Net:
         sh("ip", "-n", self.box, "route", "add", "default", "via", self.peer_ip6)
 
     def make_wire(self, wire, tag):
-        """Two pairs, whose other ends a process of ours connects."""
-        self.middle = f"runsc-c-mid-{tag}"
-        sh("ip", "netns", "add", self.middle)
-        for ns, name in ((self.box, "left"), (self.peer, "right")):
-            sh("ip", "-n", self.middle, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", ns)
-            sh("ip", "-n", self.middle, "link", "set", name, "up")
-        argv = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "wire.py")] + wire
-        self.children.append(subprocess.Popen(["ip", "netns", "exec", self.middle] + argv, stdout=subprocess.PIPE, text=True))
-        self.children[-1].stdout.readline()
+        words = [w for w in wire.split() if w != "tap"]
+        if "tap" in wire:
+            ends = [f"tap:{ns}:eth0" for ns in (self.box, self.peer)]
+            where = self.peer
+        else:
+            where = self.middle = f"runsc-c-mid-{tag}"
+            sh("ip", "netns", "add", self.middle)
+            for ns, name in ((self.box, "left"), (self.peer, "right")):
+                sh("ip", "-n", self.middle, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", ns)
+                sh("ip", "-n", self.middle, "link", "set", name, "up")
+            ends = ["packet:left", "packet:right"]
+        self.children.append(subprocess.Popen(["ip", "netns", "exec", where, Net.wire, *ends, *words], stdout=subprocess.PIPE, text=True))
+        assert self.children[-1].stdout.readline() == "ready\n"
 
     @contextlib.contextmanager
     def inside(self, ns=None):
@@ -163,16 +172,19 @@ class Net:
 
 
 class Sandbox:
-    def __init__(self, net, argv, options=None, **kw):
+    def __init__(self, net, argv, options=None, limit=60, **kw):
         net.sandboxes.append(self)
         self.id = f"net{len(net.sandboxes)}"
         self.net = net
-        command = net.command(*(net.options if options is None else options), "run", "--bundle", net.bundle(argv, **kw), self.id)
+        if net.runtime == ["native"]:
+            command = ["ip", "netns", "exec", net.box] + argv
+        else:
+            command = net.command(*(net.options if options is None else options), "run", "--bundle", net.bundle(argv, **kw), self.id)
         self.p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.err = []
         self.reader = threading.Thread(target=lambda: self.err.extend(self.p.stderr))
         self.reader.start()
-        self.timer = threading.Timer(60 * TIME_FACTOR, self.p.kill)
+        self.timer = threading.Timer(limit * TIME_FACTOR, self.p.kill)
         self.timer.start()
 
     def hear(self):
