@@ -1,7 +1,9 @@
 /* Sockets as objects and as files: creation, lifetime, and the file operations. */
 #include "sentry/socket/socket.h"
 
+#include "sentry/kernel/clock.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/wait.h"
 #include "sentry/socket/bpf.h"
 #include "sentry/socket/errqueue.h"
 #include "sentry/socket/inet_host/inet_host.h"
@@ -173,10 +175,28 @@ static int64_t socket_file_timeout(struct file *f, bool writing)
     return writing ? s->sndtimeo : s->rcvtimeo;
 }
 
+/* The wait of SO_LINGER, which ends early by a signal. A process that exits does not wait. */
+static void linger(struct socket *s)
+{
+    struct task *t = task_current();
+    struct task_wait w;
+    int64_t deadline;
+
+    if (!t || t->exiting || !s->ops->lingers(s))
+        return;
+    deadline = time_add_saturating(kernel_monotonic_ns(), (int64_t)s->linger_secs * NSEC_PER_SEC);
+    task_wait_begin(t, &w, &s->wq, POLLOUT | POLLERR | POLLHUP);
+    while (s->ops->lingers(s) && task_block(t, deadline) == 0)
+        ;
+    task_wait_end(&w);
+}
+
 static void socket_file_release(struct file *f)
 {
     struct socket *s = f->priv;
 
+    if (s->linger && s->linger_secs > 0 && s->ops->lingers)
+        linger(s);
     mutex_lock(&s->lock);
     s->file = NULL;
     mutex_unlock(&s->lock);

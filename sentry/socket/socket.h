@@ -85,6 +85,8 @@ struct socket_ops {
     void (*so_changed)(struct socket *s, int name); /* an option of SOL_SOCKET has been set; may be NULL */
     int (*take_error)(struct socket *s);            /* SO_ERROR, positive; NULL: socket->err */
     void (*wmem_freed)(struct socket *s); /* what this socket sent has been consumed; NULL: wakes writers when there is room */
+    /* Does close(2) with SO_LINGER wait (again, after the queue was woken) for what was sent to arrive? NULL: no. */
+    bool (*lingers)(struct socket *s);
     void (*release)(struct socket *s);
     void (*destroy)(struct socket *s);
 };

@@ -145,7 +145,7 @@ static const struct pseudo_desc ipv4_rows[] = {
     SYSCTL_TEXT("tcp_available_congestion_control", "reno cubic\n"),
     SYSCTL_TEXT("tcp_congestion_control", "cubic\n"),
     SYSCTL_INT("tcp_ecn", 2, 0, 2),
-    SYSCTL_INT("tcp_fastopen", 1, 0, INT32_MAX),
+    SYSCTL_INT("tcp_fastopen", 0, 0, 0),
     SYSCTL_INT("tcp_fin_timeout", 60, 0, INT32_MAX),
     SYSCTL_INT("tcp_keepalive_intvl", 75, 0, INT32_MAX),
     SYSCTL_INT("tcp_keepalive_probes", 9, 0, 255),

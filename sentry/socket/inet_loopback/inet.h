@@ -34,11 +34,12 @@ enum tcp_state { TCP_S_CLOSE, TCP_S_LISTEN, TCP_S_SYN_SENT, TCP_S_ESTABLISHED, T
 /* Options that are one integer; see option.c for which they are. */
 struct inet_options {
     int ttl, tos, mc_ttl, mc_loop, mc_all, pktinfo, recvttl, recvtos, recverr, mtu_discover, freebind, recvorigdst, minttl,
-        nodefrag, no_port, recvopts, retopts, transparent, unicast_if, mc_if;
+        nodefrag, no_port, recvopts, retopts, recvfragsize, transparent, unicast_if, mc_if;
     int v6only, hops, mc_hops, mc_loop6, mc_all6, recvpktinfo, recvhoplimit, recvtclass, tclass, mtu_discover6, recverr6,
-        dontfrag, autoflow, prefs, mc_if6, recvorigdst6, minhops, unicast_if6, freebind6, transparent6;
+        recvfragsize6, oldpktinfo, oldhoplimit, flowinfo, dontfrag, autoflow, prefs, mc_if6, recvorigdst6, minhops, unicast_if6,
+        freebind6, transparent6;
     int nodelay, cork, keepidle, keepintvl, keepcnt, syncnt, linger2, defer, clamp, quickack, user_timeout, notsent, fastopen,
-        fastopen_connect, thin_lto, thin_dupack, maxseg, inq, timestamp, save_syn;
+        thin_lto, thin_dupack, maxseg, inq, save_syn;
     int udp_cork, cscov_send, cscov_recv;
 };
 
@@ -78,9 +79,11 @@ struct inet_sock {
     int bound_if;           /* SO_BINDTODEVICE; 0: none. This and the rest: the netstack's lock */
     struct in_addr mc_addr; /* IP_MULTICAST_IF */
     uint16_t gso_size;      /* UDP_SEGMENT */
-    bool gro;               /* UDP_GRO */
-    bool accepted;          /* by accept(2), which asks for its peer's name once, even if that has reset it meanwhile; s.lock */
-    bool net_turn;          /* a listener's next connection is rather one from outside */
+    uint8_t ip_opts[40];    /* IP_OPTIONS */
+    uint8_t ip_opt_len;
+    bool gro;      /* UDP_GRO */
+    bool accepted; /* by accept(2), which asks for its peer's name once, even if that has reset it meanwhile; s.lock */
+    bool net_turn; /* a listener's next connection is rather one from outside */
 };
 
 static inline struct inet_sock *inet_of(struct socket *s)

@@ -507,6 +507,24 @@ static void lo_tcp_end(struct inet_sock *i)
     dispose(i, &lo, reset);
 }
 
+/* Inside, what has been sent has arrived, but for what is more than the other side has room for: Linux would still have that.
+ */
+static bool lo_tcp_lingers(struct socket *s)
+{
+    struct inet_sock *i = inet_of(s);
+    bool r = false;
+
+    lo_tcp_uncork(i);
+    mutex_lock(&s->lock);
+    atomic_store(&s->nospace, true);
+    if (i->state == TCP_S_NET)
+        r = net_tcp_lingers(i);
+    else if (i->state == TCP_S_ESTABLISHED && i->peer && s->rq.len == 0)
+        r = atomic_load(&i->peer->s.rq.bytes) > (size_t)i->peer->s.rcvbuf && !(atomic_load(&s->shutdown) & SHUT_MASK_RCV);
+    mutex_unlock(&s->lock);
+    return r;
+}
+
 static void lo_tcp_release(struct socket *s)
 {
     struct inet_sock *i = inet_of(s);
@@ -595,6 +613,7 @@ const struct socket_ops lo_tcp_ops = {
     .so_changed = net_so_changed,
     .take_error = net_tcp_take_error,
     .wmem_freed = lo_tcp_wmem_freed,
+    .lingers = lo_tcp_lingers,
     .release = lo_tcp_release,
     .destroy = inet_destroy,
 };

@@ -320,15 +320,21 @@ static void put_control(struct inet_sock *i, struct cmsg_writer *w, const struct
         info.ipi_spec_dst = info.ipi_addr;
         cmsg_put(w, SOL_IP, IP_PKTINFO, &info, sizeof(info));
     }
-    if (i->o.recvpktinfo) {
+    if (i->o.recvpktinfo || i->o.oldpktinfo) {
         struct in6_pktinfo info = {.ipi6_addr = skb->to.sin6_addr, .ipi6_ifindex = INET_LO_INDEX};
-        cmsg_put(w, SOL_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+
+        if (i->o.recvpktinfo)
+            cmsg_put(w, SOL_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+        if (i->o.oldpktinfo)
+            cmsg_put(w, SOL_IPV6, IPV6_2292PKTINFO, &info, sizeof(info));
     }
     v = skb->ttl;
     if (v4 && i->o.recvttl)
         cmsg_put(w, SOL_IP, IP_TTL, &v, sizeof(v));
     if (!v4 && i->o.recvhoplimit)
         cmsg_put(w, SOL_IPV6, IPV6_HOPLIMIT, &v, sizeof(v));
+    if (!v4 && i->o.oldhoplimit)
+        cmsg_put(w, SOL_IPV6, IPV6_2292HOPLIMIT, &v, sizeof(v));
     v = skb->tos;
     if (v4 && i->o.recvtos)
         cmsg_put(w, SOL_IP, IP_TOS, &skb->tos, sizeof(skb->tos));

@@ -66,6 +66,8 @@ void net_tcp_disconnect(struct inet_sock *i);
 int net_tcp_shutdown(struct inet_sock *i, unsigned int mask);
 void net_tcp_close(struct inet_sock *i);
 bool net_tcp_is_connected(const struct inet_sock *i);
+bool net_tcp_lingers(struct inet_sock *i);
+int net_tcp_maxseg(struct inet_sock *i);
 int net_tcp_state(const struct inet_sock *i);
 uint32_t net_tcp_poll(struct inet_sock *i);
 long net_tcp_ioctl(struct inet_sock *i, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
@@ -95,6 +97,7 @@ void net_so_changed(struct socket *s, int name);
 /* An IP, IPv6, TCP or UDP option has been checked and kept, or is of this layer alone (-ENOPROTOOPT: it is not). */
 void net_option_changed(struct inet_sock *i, int level, int name, int value);
 int net_setsockopt(struct inet_sock *i, struct task *t, int level, int name, const void *val, socklen_t len);
+int net_set_ip_options(struct inet_sock *i, const void *val, socklen_t len);
 int net_getsockopt(struct inet_sock *i, int level, int name, void *val, socklen_t *len);
 /* All options, to a new end. */
 void net_tcp_push_options(struct inet_sock *i) NETSTACK_LOCKED;

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <linux/icmp.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <string.h>
 
@@ -94,6 +95,8 @@ void net_endpoint_push_options(struct inet_sock *i, struct endpoint *ep)
     ep->mc_if4 = i->o.mc_if;
     ep->mc_if6 = i->o.mc_if6;
     ep->bound_if = i->bound_if;
+    ep->opt_len = i->ip_opt_len;
+    memcpy(ep->opts, i->ip_opts, sizeof(ep->opts));
     ep->unicast_if = i->s.family == AF_INET ? i->o.unicast_if : i->o.unicast_if6;
 }
 
@@ -463,6 +466,41 @@ static int set_locked(struct inet_sock *i, struct task *t, int level, int name, 
     if ((level == SOL_IP && name == K_IP_UNICAST_IF) || (level == SOL_IPV6 && name == K_IPV6_UNICAST_IF))
         return set_unicast_if(i, level, val, len);
     return set_multicast(i, level, name, val, len);
+}
+
+/* Options that say nothing of the way: source routes are of the past, and refused. */
+static bool ip_options_are_good(const uint8_t *o, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        if (o[at] == IPOPT_END)
+            return true;
+        if (o[at] == IPOPT_NOOP) {
+            at++;
+            continue;
+        }
+        if (at + 1 >= len || o[at + 1] < 2 || o[at + 1] > len - at)
+            return false;
+        if (o[at] != IPOPT_RR && o[at] != IPOPT_TS && o[at] != IPOPT_RA)
+            return false;
+        if ((o[at] == IPOPT_RR && (o[at + 1] < 3 || o[at + 2] < 4)) ||
+            (o[at] == IPOPT_TS && (o[at + 1] < 4 || o[at + 2] < 5)) || (o[at] == IPOPT_RA && o[at + 1] < 4))
+            return false;
+        at += o[at + 1];
+    }
+    return true;
+}
+
+int net_set_ip_options(struct inet_sock *i, const void *val, socklen_t len)
+{
+    if (len > sizeof(i->ip_opts) || !ip_options_are_good(val, len))
+        return -EINVAL;
+    mutex_lock(&i->s.lock);
+    memset(i->ip_opts, 0, sizeof(i->ip_opts));
+    memcpy(i->ip_opts, val, len);
+    i->ip_opt_len = (uint8_t)((len + 3) & ~3u);
+    mutex_unlock(&i->s.lock);
+    net_option_changed(i, SOL_IP, IP_OPTIONS, 0);
+    return 0;
 }
 
 int net_setsockopt(struct inet_sock *i, struct task *t, int level, int name, const void *val, socklen_t len)

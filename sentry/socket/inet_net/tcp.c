@@ -211,6 +211,27 @@ void net_tcp_close(struct inet_sock *i)
     netstack_unlock(inet_stack_of(i));
 }
 
+bool net_tcp_lingers(struct inet_sock *i)
+{
+    bool r;
+
+    netstack_lock(inet_stack_of(i));
+    r = tcp_linger_pending(i->tp);
+    netstack_unlock(inet_stack_of(i));
+    return r;
+}
+
+int net_tcp_maxseg(struct inet_sock *i)
+{
+    int mss = 0;
+
+    netstack_lock(inet_stack_of(i));
+    if (tcp_get_option(i->tp, TCP_MAXSEG, &mss) < 0)
+        mss = 0;
+    netstack_unlock(inet_stack_of(i));
+    return mss;
+}
+
 int net_tcp_state(const struct inet_sock *i)
 {
     return i->tp ? tcp_state(i->tp) : TCPS_CLOSE;

@@ -224,11 +224,25 @@ void net_put_control(struct inet_sock *i, struct cmsg_writer *w, const struct pk
 
         cmsg_put(w, SOL_IPV6, IPV6_PKTINFO, &info, sizeof(info));
     }
+    if (i->o.oldpktinfo && i->s.family == AF_INET6) {
+        struct in6_pktinfo info = {.ipi6_addr = p->ip.dst, .ipi6_ifindex = (unsigned int)p->iif};
+
+        cmsg_put(w, SOL_IPV6, IPV6_2292PKTINFO, &info, sizeof(info));
+    }
+    if (!v4 && i->o.flowinfo && p->ip.flowinfo)
+        cmsg_put(w, SOL_IPV6, 11 /* IPV6_FLOWINFO */, &p->ip.flowinfo, sizeof(p->ip.flowinfo));
     v = p->ip.ttl;
     if (v4 && i->o.recvttl)
         cmsg_put(w, SOL_IP, IP_TTL, &v, sizeof(v));
     if (!v4 && i->o.recvhoplimit)
         cmsg_put(w, SOL_IPV6, IPV6_HOPLIMIT, &v, sizeof(v));
+    if (!v4 && i->o.oldhoplimit)
+        cmsg_put(w, SOL_IPV6, IPV6_2292HOPLIMIT, &v, sizeof(v));
+    v = p->ip.frag_max;
+    if (v && v4 && i->o.recvfragsize)
+        cmsg_put(w, SOL_IP, IP_RECVFRAGSIZE, &v, sizeof(v));
+    if (v && !v4 && i->o.recvfragsize6)
+        cmsg_put(w, SOL_IPV6, IPV6_RECVFRAGSIZE, &v, sizeof(v));
     v = p->ip.tos;
     if (v4 && i->o.recvtos)
         cmsg_put(w, SOL_IP, IP_TOS, &p->ip.tos, sizeof(p->ip.tos));
