@@ -170,10 +170,16 @@ TEST(time_stamps_of_both_directions)
         CHECK_EQ(ee.ee_info, SCM_TSTAMP_SND);
         CHECK_EQ(ee.ee_data, id);
     }
-    CHECK_EQ(recvmsg(rx, &m, 0), 1);
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
-        found += c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPING &&
-                 ((struct timespec *)CMSG_DATA(c))->tv_sec > 1000000000;
+    /* Linux takes a moment to begin with it. */
+    for (int i = 0; i < 10000 && !found; i++) {
+        m.msg_controllen = sizeof(control);
+        CHECK_EQ(recvmsg(rx, &m, 0), 1);
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+            found += c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPING &&
+                     ((struct timespec *)CMSG_DATA(c))->tv_sec > 1000000000;
+        usleep(1000);
+        CHECK_EQ(sendto(tx, "x", 1, 0, (void *)&a, sizeof(a)), 1);
+    }
     CHECK_EQ(found, 1);
     close(rx);
     close(tx);
