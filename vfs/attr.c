@@ -28,9 +28,9 @@ int vfs_getattr(const struct path *p, unsigned int mask, struct statx *out)
     out->stx_mask = STATX_BASIC_STATS | (mask & STATX_BTIME);
     out->stx_blksize = inode->sb->blksize ? inode->sb->blksize : 4096;
     out->stx_nlink = atomic_load_explicit(&inode->nlink, memory_order_relaxed);
-    out->stx_uid = inode_load(inode->uid);
-    out->stx_gid = inode_load(inode->gid);
-    out->stx_mode = (uint16_t)inode_mode(inode);
+    out->stx_uid = inode->uid;
+    out->stx_gid = inode->gid;
+    out->stx_mode = (uint16_t)inode->mode;
     out->stx_ino = inode->ino;
     out->stx_size = (uint64_t)atomic_load_explicit(&inode->size, memory_order_relaxed);
     out->stx_blocks = inode_load(inode->blocks);
@@ -38,7 +38,7 @@ int vfs_getattr(const struct path *p, unsigned int mask, struct statx *out)
     out->stx_mtime = statx_time(ts_load(&inode->mtime));
     out->stx_ctime = statx_time(ts_load(&inode->ctime));
     out->stx_btime = statx_time(ts_load(&inode->btime));
-    if (S_ISCHR(inode_mode(inode)) || S_ISBLK(inode_mode(inode))) {
+    if (S_ISCHR(inode->mode) || S_ISBLK(inode->mode)) {
         out->stx_rdev_major = major(inode->rdev);
         out->stx_rdev_minor = minor(inode->rdev);
     }
@@ -118,9 +118,9 @@ int vfs_truncate(const struct vfs_caller *c, const struct path *p, loff_t size)
 
     if (size < 0)
         return -EINVAL;
-    if (S_ISDIR(inode_mode(inode)))
+    if (S_ISDIR(inode->mode))
         return -EISDIR;
-    if (!S_ISREG(inode_mode(inode)))
+    if (!S_ISREG(inode->mode))
         return -EINVAL;
     int err = mount_want_write(p->mnt);
     if (err == 0)
@@ -138,7 +138,7 @@ int vfs_truncate(const struct vfs_caller *c, const struct path *p, loff_t size)
 
 int vfs_ftruncate(const struct vfs_caller *c, struct file *f, loff_t size)
 {
-    if (size < 0 || !S_ISREG(inode_mode(f->inode)) || !(f->mode & FMODE_WRITE))
+    if (size < 0 || !S_ISREG(f->inode->mode) || !(f->mode & FMODE_WRITE))
         return -EINVAL;
     return do_truncate(c, f->path.dentry, size);
 }
@@ -146,7 +146,7 @@ int vfs_ftruncate(const struct vfs_caller *c, struct file *f, loff_t size)
 int vfs_access(const struct vfs_caller *c, const struct path *p, int mask)
 {
     struct inode *inode = p->dentry->inode;
-    mode_t mode = inode_mode(inode);
+    mode_t mode = inode->mode;
 
     if (inode->ops->getattr) {
         int err = inode->ops->getattr(inode);
@@ -196,7 +196,7 @@ int vfs_statfs(const struct path *p, struct statfs *out)
 ssize_t vfs_readlink(const struct vfs_caller *c, const struct path *p, char *buf, size_t len)
 {
     struct inode *inode = p->dentry->inode;
-    if (!S_ISLNK(inode_mode(inode)) || !inode->ops->readlink)
+    if (!S_ISLNK(inode->mode) || !inode->ops->readlink)
         return -EINVAL;
     ssize_t n = inode->ops->readlink(inode, c, buf, len);
     if (n >= 0)

@@ -101,7 +101,7 @@ int dop_remove(struct dentry *dir, const char *name)
     if (err == 0) {
         if (!d->inode)
             err = -ENOENT;
-        else if (S_ISDIR(inode_mode(d->inode)))
+        else if (S_ISDIR(d->inode->mode))
             err = remove_dir(dir->inode, d);
         else
             err = dir->inode->ops->unlink ? dir->inode->ops->unlink(dir->inode, d) : -EPERM;
@@ -117,7 +117,7 @@ static int rename_locked(struct dentry *old_dir, struct dentry *od, struct dentr
                          unsigned int flags, const struct vfs_caller *c)
 {
     struct inode *target = nd->inode;
-    bool replaces_dir = target && S_ISDIR(inode_mode(target)) && flags == 0;
+    bool replaces_dir = target && S_ISDIR(target->mode) && flags == 0;
 
     if (!od->inode)
         return -ENOENT;

@@ -58,8 +58,8 @@ void inode_init_owner(struct inode *inode, const struct inode *dir, mode_t mode,
 {
     inode->uid = c->cred->fsuid;
     inode->gid = c->cred->fsgid;
-    if (dir && inode_mode(dir) & S_ISGID) {
-        inode->gid = inode_load(dir->gid);
+    if (dir && dir->mode & S_ISGID) {
+        inode->gid = dir->gid;
         if (S_ISDIR(mode))
             mode |= S_ISGID;
         else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !cred_in_group(c->cred, inode->gid) &&
@@ -82,11 +82,11 @@ int generic_setattr(struct inode *inode, const struct iattr *attr)
 {
     struct timespec now = vfs_now();
     if (attr->valid & ATTR_UID)
-        inode_store(inode->uid, attr->uid);
+        inode->uid = attr->uid;
     if (attr->valid & ATTR_GID)
-        inode_store(inode->gid, attr->gid);
+        inode->gid = attr->gid;
     if (attr->valid & ATTR_MODE)
-        inode_store(inode->mode, (inode->mode & S_IFMT) | (attr->mode & 07777));
+        inode->mode = (inode->mode & S_IFMT) | (attr->mode & 07777);
     if (attr->valid & ATTR_ATIME_NOW)
         ts_store(&inode->atime, now);
     else if (attr->valid & ATTR_ATIME)

@@ -100,9 +100,9 @@ struct inode {
     uint64_t ino;
     struct mutex lock; /* "i_rwsem": directory entries, size changes, metadata */
     /* Metadata: written under lock, read without by stat and permission checks (each field is its own word). */
-    mode_t mode; /* type bits are immutable */
-    uid_t uid;
-    gid_t gid;
+    _Atomic mode_t mode; /* type bits are immutable */
+    _Atomic uid_t uid;
+    _Atomic gid_t gid;
     dev_t rdev;
     atomic_uint nlink;
     atomic_llong size;

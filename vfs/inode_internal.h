@@ -7,14 +7,10 @@
 
 #include <time.h>
 
-/* Metadata words are written under inode->lock and read without: relaxed atomics are all that takes. */
+/* Those metadata words that are not _Atomic are written under inode->lock and read without: relaxed atomics are all that takes.
+ */
 #define inode_load(field)       __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define inode_store(field, val) __atomic_store_n(&(field), (val), __ATOMIC_RELAXED)
-
-static inline mode_t inode_mode(const struct inode *i)
-{
-    return inode_load(i->mode);
-}
 
 static inline struct timespec ts_load(const struct timespec *t)
 {

@@ -235,7 +235,7 @@ void notify_dentry_slow(struct dentry *d, uint32_t mask)
 
     if (!inode)
         return;
-    if (S_ISDIR(inode_mode(inode)))
+    if (S_ISDIR(inode->mode))
         mask |= IN_ISDIR;
     if (d->sb->flags & SB_KERNEL)
         return;

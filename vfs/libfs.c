@@ -86,7 +86,7 @@ static int simple_iterate(struct file *f, const struct vfs_caller *c, struct dir
         struct inode *inode = dentry_inode(d);
         dentry_copy_name(d, name, sizeof(name));
         loff_t next = (loff_t)d->cookie + 1;
-        bool ok = dc->emit(dc, name, strlen(name), inode->ino, IFTODT(inode_mode(inode)), next);
+        bool ok = dc->emit(dc, name, strlen(name), inode->ino, IFTODT(inode->mode), next);
         if (sd->cursor)
             dentry_put(sd->cursor);
         sd->cursor = d;
@@ -149,7 +149,7 @@ struct dentry *simple_add_child(struct dentry *dir, const char *name, struct ino
         dentry_instantiate(d, inode);
         dentry_add(d);
         dentry_pin(d);
-        if (S_ISDIR(inode_mode(inode)))
+        if (S_ISDIR(inode->mode))
             atomic_fetch_add(&dir->inode->nlink, 1);
         dentry_put(d);
         inode = NULL;
@@ -166,7 +166,7 @@ void simple_remove_child(struct dentry *d)
         simple_remove_child(child);
         dentry_put(child);
     }
-    if (S_ISDIR(inode_mode(d->inode)))
+    if (S_ISDIR(d->inode->mode))
         atomic_fetch_sub(&d->parent->inode->nlink, 1);
     atomic_store(&d->inode->nlink, 0);
     dentry_unhash(d);

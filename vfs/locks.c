@@ -375,7 +375,7 @@ int lease_set(struct file *f, int type)
     struct file_locks *fl = locks_of(inode, true);
     if (!fl)
         return -ENOMEM;
-    if (!S_ISREG(inode_mode(inode)) || (type != F_RDLCK && type != F_WRLCK && type != F_UNLCK))
+    if (!S_ISREG(inode->mode) || (type != F_RDLCK && type != F_WRLCK && type != F_UNLCK))
         return -EINVAL;
     /* A read lease is for a file nobody has open for writing, a write lease for one nobody else has open. */
     if (type == F_RDLCK && (f->mode & FMODE_WRITE || atomic_load(&inode->write_count) > 0))

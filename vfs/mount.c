@@ -212,7 +212,7 @@ void mount_dispose(struct list_head *dead)
 
 static int check_mountpoint(struct dentry *root, const struct path *at)
 {
-    if (!at->mnt || S_ISDIR(inode_mode(root->inode)) != S_ISDIR(inode_mode(at->dentry->inode)))
+    if (!at->mnt || S_ISDIR(root->inode->mode) != S_ISDIR(at->dentry->inode->mode))
         return -ENOTDIR;
     return at->dentry->hashed || at->dentry->parent == at->dentry ? 0 : -ENOENT;
 }

@@ -73,7 +73,7 @@ struct mount *mount_clone_tree(struct mount *m, struct dentry *root, bool all)
 
 int mount_bind(const struct path *from, const struct path *at, bool recursive, unsigned long flags)
 {
-    if (!from->mnt || !at->mnt || S_ISDIR(inode_mode(from->dentry->inode)) != S_ISDIR(inode_mode(at->dentry->inode)))
+    if (!from->mnt || !at->mnt || S_ISDIR(from->dentry->inode->mode) != S_ISDIR(at->dentry->inode->mode))
         return -ENOTDIR;
     int err = 0;
     mutex_lock(&mount_lock);
@@ -115,7 +115,7 @@ int mount_move(const struct path *from, const struct path *to)
 
     if (!m || !to->mnt || from->dentry != m->root)
         return -EINVAL;
-    if (S_ISDIR(inode_mode(from->dentry->inode)) != S_ISDIR(inode_mode(to->dentry->inode)))
+    if (S_ISDIR(from->dentry->inode->mode) != S_ISDIR(to->dentry->inode->mode))
         return -EINVAL;
     mutex_lock(&mount_lock);
     if (!m->ns || m->ns != to->mnt->ns || !m->parent || m->parent->peer_group != 0)

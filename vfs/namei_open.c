@@ -34,7 +34,7 @@ static bool is_special(mode_t mode)
 static int may_open(const struct vfs_caller *c, const struct path *p, int flags)
 {
     struct inode *inode = p->dentry->inode;
-    mode_t mode = inode_mode(inode);
+    mode_t mode = inode->mode;
     int mask = access_mask(flags);
 
     if (S_ISLNK(mode))
@@ -90,7 +90,7 @@ static int truncate_on_open(const struct vfs_caller *c, struct file *f)
 static int open_checked(const struct vfs_caller *c, const struct path *p, int flags, struct file **out)
 {
     struct inode *inode = p->dentry->inode;
-    mode_t mode = inode_mode(inode);
+    mode_t mode = inode->mode;
     unsigned int fmode = access_fmode(flags);
 
     if (!S_ISFIFO(mode) && !S_ISSOCK(mode))
@@ -141,7 +141,7 @@ int vfs_open_path(const struct vfs_caller *c, const struct path *p, int flags, s
     *out = NULL;
     if (flags & O_PATH)
         return open_path_only(p, flags, out);
-    if (flags & O_DIRECTORY && !S_ISDIR(inode_mode(p->dentry->inode)))
+    if (flags & O_DIRECTORY && !S_ISDIR(p->dentry->inode->mode))
         return -ENOTDIR;
     int err = may_open(c, p, flags);
     return err < 0 ? err : open_checked(c, p, flags, out);
@@ -152,9 +152,9 @@ int vfs_open_exec(const struct vfs_caller *c, const struct path *p, struct file 
     struct inode *inode = p->dentry->inode;
 
     *out = NULL;
-    if (S_ISLNK(inode_mode(inode))) /* execveat(AT_SYMLINK_NOFOLLOW) */
+    if (S_ISLNK(inode->mode)) /* execveat(AT_SYMLINK_NOFOLLOW) */
         return -ELOOP;
-    if (!S_ISREG(inode_mode(inode)) || (p->mnt && p->mnt->flags & MS_NOEXEC))
+    if (!S_ISREG(inode->mode) || (p->mnt && p->mnt->flags & MS_NOEXEC))
         return -EACCES;
     int err = inode_permission(inode, c->cred, MAY_EXEC);
     if (err == 0)
@@ -219,7 +219,7 @@ static int open_creating(struct walk *w, const struct open_how *how, bool *creat
             return err;
         struct inode *inode = dentry_inode(d);
         if (inode) {
-            bool link = S_ISLNK(inode_mode(inode));
+            bool link = S_ISLNK(inode->mode);
             if (how->flags & O_EXCL || (link && how->flags & O_NOFOLLOW)) {
                 dentry_put(d);
                 return how->flags & O_EXCL ? -EEXIST : -ELOOP;
@@ -240,7 +240,7 @@ static int open_tmpfile(struct walk *w, const struct open_how *how, struct file 
     struct inode *dir = w->path.dentry->inode;
     struct path p = {.mnt = w->path.mnt};
 
-    if (!S_ISDIR(inode_mode(dir)))
+    if (!S_ISDIR(dir->mode))
         return -ENOTDIR;
     if ((how->flags & O_ACCMODE) == O_RDONLY)
         return -EINVAL;
@@ -287,7 +287,7 @@ static int resolve_for_open(struct walk *w, const struct open_how *how, bool *cr
             return err;
     } while (err > 0);
 
-    mode_t mode = inode_mode(w->path.dentry->inode);
+    mode_t mode = w->path.dentry->inode->mode;
     if (must_dir && !S_ISDIR(mode) && !(how->flags & O_CREAT && !(how->flags & O_DIRECTORY)))
         return -ENOTDIR;
     if (how->flags & O_CREAT && S_ISDIR(mode))

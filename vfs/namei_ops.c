@@ -57,7 +57,7 @@ static int create_end(struct walk *w, struct dentry *d, int err, struct path *ma
     if (err == 0) {
         dentry_add(d);
         /* Told under the lock, as long as the name is sure to be this. */
-        notify_name(parent, IN_CREATE | (S_ISDIR(inode_mode(d->inode)) ? IN_ISDIR : 0), 0, d->name);
+        notify_name(parent, IN_CREATE | (S_ISDIR(d->inode->mode) ? IN_ISDIR : 0), 0, d->name);
         if (made) {
             *made = (struct path){w->path.mnt, d};
             path_get(made);
@@ -161,7 +161,7 @@ int vfs_link(const struct vfs_caller *c, const struct path *old_dir, const char 
     struct inode *parent = w.path.dentry->inode, *inode = old.dentry->inode;
     if (old.mnt != w.path.mnt || inode->sb != parent->sb)
         err = -EXDEV;
-    else if (S_ISDIR(inode_mode(inode)) || !parent->ops->link)
+    else if (S_ISDIR(inode->mode) || !parent->ops->link)
         err = -EPERM;
     else if (atomic_load(&inode->nlink) == 0 && !inode->linkable)
         err = -ENOENT;
@@ -205,7 +205,7 @@ static int remove_begin(struct walk *w, const struct vfs_caller *c, const struct
         if (!inode)
             err = -ENOENT;
         else if (w->trailing && !want_dir)
-            err = S_ISDIR(inode_mode(inode)) ? -EISDIR : -ENOTDIR;
+            err = S_ISDIR(inode->mode) ? -EISDIR : -ENOTDIR;
         else if ((err = mount_want_write(w->path.mnt)) == 0 && (err = may_delete(parent, inode, c->cred, want_dir)) == 0 &&
                  __atomic_load_n(&d->nr_mounts, __ATOMIC_RELAXED) > 0)
             err = -EBUSY;

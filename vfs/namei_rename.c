@@ -37,10 +37,10 @@ static int check_names(const struct rename *r)
     if (exchange) {
         if (!r->nd->inode)
             return -ENOENT;
-        if (!S_ISDIR(inode_mode(r->nd->inode)) && r->to.trailing)
+        if (!S_ISDIR(r->nd->inode->mode) && r->to.trailing)
             return -ENOTDIR;
     }
-    if (!S_ISDIR(inode_mode(r->od->inode)) && (r->from.trailing || (!exchange && r->to.trailing)))
+    if (!S_ISDIR(r->od->inode->mode) && (r->from.trailing || (!exchange && r->to.trailing)))
         return -ENOTDIR;
     if (dentry_is_below(r->to.path.dentry, r->od))
         return -EINVAL; /* into itself */
@@ -54,7 +54,7 @@ static int check_permissions(const struct rename *r)
     const struct cred *cred = r->c->cred;
     struct inode *old_dir = r->from.path.dentry->inode, *new_dir = r->to.path.dentry->inode;
     struct inode *inode = r->od->inode, *target = r->nd->inode;
-    bool is_dir = S_ISDIR(inode_mode(inode)), exchange = r->flags & RENAME_EXCHANGE;
+    bool is_dir = S_ISDIR(inode->mode), exchange = r->flags & RENAME_EXCHANGE;
 
     int err = mount_want_write(r->from.path.mnt);
     if (err == 0)
@@ -63,14 +63,14 @@ static int check_permissions(const struct rename *r)
         if (!target)
             err = may_create(new_dir, cred);
         else
-            err = may_delete(new_dir, target, cred, exchange ? S_ISDIR(inode_mode(target)) : is_dir);
+            err = may_delete(new_dir, target, cred, exchange ? S_ISDIR(target->mode) : is_dir);
     }
     if (err < 0)
         return err;
     /* A directory that moves has its ".." written. */
     if (old_dir != new_dir && is_dir)
         err = inode_permission(inode, cred, MAY_WRITE);
-    if (err == 0 && old_dir != new_dir && exchange && S_ISDIR(inode_mode(target)))
+    if (err == 0 && old_dir != new_dir && exchange && S_ISDIR(target->mode))
         err = inode_permission(target, cred, MAY_WRITE);
     if (err < 0)
         return err;
@@ -94,18 +94,18 @@ static void notify_rename(const struct rename *r, const char *old_name, const ch
 {
     struct inode *old_dir = r->from.path.dentry->inode, *new_dir = r->to.path.dentry->inode;
     struct inode *inode = r->od->inode;
-    uint32_t dir = S_ISDIR(inode_mode(inode)) ? IN_ISDIR : 0, cookie = notify_next_cookie();
+    uint32_t dir = S_ISDIR(inode->mode) ? IN_ISDIR : 0, cookie = notify_next_cookie();
 
     notify_name(old_dir, IN_MOVED_FROM | dir, cookie, old_name);
     notify_name(new_dir, IN_MOVED_TO | dir, cookie, new_name);
     notify_inode(inode, IN_MOVE_SELF);
     if (r->flags & RENAME_EXCHANGE) {
-        dir = S_ISDIR(inode_mode(r->nd->inode)) ? IN_ISDIR : 0;
+        dir = S_ISDIR(r->nd->inode->mode) ? IN_ISDIR : 0;
         cookie = notify_next_cookie();
         notify_name(new_dir, IN_MOVED_FROM | dir, cookie, new_name);
         notify_name(old_dir, IN_MOVED_TO | dir, cookie, old_name);
         notify_inode(r->nd->inode, IN_MOVE_SELF);
-    } else if (r->nd->inode && !S_ISDIR(inode_mode(r->nd->inode))) {
+    } else if (r->nd->inode && !S_ISDIR(r->nd->inode->mode)) {
         notify_inode(r->nd->inode, IN_ATTRIB);
     }
 }
@@ -128,7 +128,7 @@ static int rename_locked(struct rename *r, char *old_name, char *new_name) NO_TH
         return -EINVAL;
     memcpy(old_name, r->od->name, r->od->name_len + 1);
     memcpy(new_name, r->nd->name, r->nd->name_len + 1);
-    bool replaces_dir = target && S_ISDIR(inode_mode(target)) && !(r->flags & RENAME_EXCHANGE);
+    bool replaces_dir = target && S_ISDIR(target->mode) && !(r->flags & RENAME_EXCHANGE);
     if (replaces_dir)
         mutex_lock(&target->lock);
     err = old_dir->ops->rename(old_dir, r->od, new_dir, r->nd, r->flags & RENAME_EXCHANGE, r->c);

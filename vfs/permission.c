@@ -11,12 +11,12 @@
 
 int generic_permission(struct inode *inode, const struct cred *cred, int mask)
 {
-    mode_t mode = inode_mode(inode);
+    mode_t mode = inode->mode;
     mode_t bits = mode;
 
-    if (cred->fsuid == inode_load(inode->uid))
+    if (cred->fsuid == inode->uid)
         bits >>= 6;
-    else if (((mode >> 3 ^ mode) & 7) != 0 && cred_in_group(cred, inode_load(inode->gid)))
+    else if (((mode >> 3 ^ mode) & 7) != 0 && cred_in_group(cred, inode->gid))
         bits >>= 3;
     if (((unsigned int)mask & ~bits & 7) == 0)
         return 0;
@@ -36,7 +36,7 @@ int generic_permission(struct inode *inode, const struct cred *cred, int mask)
 
 int inode_permission(struct inode *inode, const struct cred *cred, int mask)
 {
-    mode_t mode = inode_mode(inode);
+    mode_t mode = inode->mode;
 
     if (mask & MAY_WRITE) {
         if (inode->sb->flags & SB_RDONLY && (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)))
@@ -51,19 +51,19 @@ int inode_permission(struct inode *inode, const struct cred *cred, int mask)
 
 bool inode_owner_or_capable(const struct inode *inode, const struct cred *cred)
 {
-    return cred->fsuid == inode_load(inode->uid) || cred_has_cap(cred, CAP_FOWNER);
+    return cred->fsuid == inode->uid || cred_has_cap(cred, CAP_FOWNER);
 }
 
 bool inode_sticky_denies(const struct inode *dir, const struct inode *inode, const struct cred *cred)
 {
-    if (!(inode_mode(dir) & S_ISVTX))
+    if (!(dir->mode & S_ISVTX))
         return false;
-    return cred->fsuid != inode_load(inode->uid) && cred->fsuid != inode_load(dir->uid) && !cred_has_cap(cred, CAP_FOWNER);
+    return cred->fsuid != inode->uid && cred->fsuid != dir->uid && !cred_has_cap(cred, CAP_FOWNER);
 }
 
 bool inode_dead(const struct inode *dir)
 {
-    return S_ISDIR(inode_mode(dir)) && atomic_load_explicit(&dir->nlink, memory_order_relaxed) == 0;
+    return S_ISDIR(dir->mode) && atomic_load_explicit(&dir->nlink, memory_order_relaxed) == 0;
 }
 
 int may_create(struct inode *dir, const struct cred *cred)
@@ -81,8 +81,8 @@ int may_delete(struct inode *dir, struct inode *victim, const struct cred *cred,
     if (inode_sticky_denies(dir, victim, cred))
         return -EPERM;
     if (want_dir)
-        return S_ISDIR(inode_mode(victim)) ? 0 : -ENOTDIR;
-    return S_ISDIR(inode_mode(victim)) ? -EISDIR : 0;
+        return S_ISDIR(victim->mode) ? 0 : -ENOTDIR;
+    return S_ISDIR(victim->mode) ? -EISDIR : 0;
 }
 
 /* The mode bits that a write or a chown takes away: set-user-ID, and set-group-ID if it can be executed. */
@@ -91,15 +91,15 @@ mode_t mode_without_setid(mode_t mode, const struct inode *inode, const struct c
     mode &= ~(mode_t)S_ISUID;
     if (mode & S_IXGRP)
         mode &= ~(mode_t)S_ISGID;
-    else if (mode & S_ISGID && !cred_in_group(cred, inode_load(inode->gid)) && !cred_has_cap(cred, CAP_FSETID))
+    else if (mode & S_ISGID && !cred_in_group(cred, inode->gid) && !cred_has_cap(cred, CAP_FSETID))
         mode &= ~(mode_t)S_ISGID;
     return mode;
 }
 
 int setattr_prepare(struct inode *inode, struct iattr *attr, const struct cred *cred)
 {
-    uid_t uid = inode_load(inode->uid);
-    gid_t gid = inode_load(inode->gid);
+    uid_t uid = inode->uid;
+    gid_t gid = inode->gid;
 
     if (attr->valid & ATTR_UID && !cred_has_cap(cred, CAP_CHOWN) && !(cred->fsuid == uid && attr->uid == uid))
         return -EPERM;
@@ -110,7 +110,7 @@ int setattr_prepare(struct inode *inode, struct iattr *attr, const struct cred *
         if (!inode_owner_or_capable(inode, cred))
             return -EPERM;
         gid_t group = attr->valid & ATTR_GID ? attr->gid : gid;
-        if (!S_ISDIR(inode_mode(inode)) || attr->mode & S_ISGID)
+        if (!S_ISDIR(inode->mode) || attr->mode & S_ISGID)
             if (!cred_in_group(cred, group) && !cred_has_cap(cred, CAP_FSETID))
                 attr->mode &= ~(mode_t)S_ISGID;
     }
@@ -125,8 +125,8 @@ int setattr_prepare(struct inode *inode, struct iattr *attr, const struct cred *
             return err;
     }
     /* A change of owner or size takes privileges off the file; chown(2), even by root for regular files. */
-    if (attr->valid & (ATTR_UID | ATTR_GID) && !S_ISDIR(inode_mode(inode)) && !(attr->valid & ATTR_MODE)) {
-        mode_t mode = inode_mode(inode);
+    if (attr->valid & (ATTR_UID | ATTR_GID) && !S_ISDIR(inode->mode) && !(attr->valid & ATTR_MODE)) {
+        mode_t mode = inode->mode;
         mode_t kept = mode_without_setid(mode, inode, cred);
         if (kept != mode) {
             attr->valid |= ATTR_MODE;
@@ -145,7 +145,7 @@ int setattr_locked(struct inode *inode, struct iattr *attr, const struct vfs_cal
 
 int inode_drop_privileges_locked(struct inode *inode, const struct vfs_caller *c)
 {
-    mode_t mode = inode_mode(inode);
+    mode_t mode = inode->mode;
     if (!(mode & (S_ISUID | S_ISGID)) || !S_ISREG(mode) || cred_has_cap(c->cred, CAP_FSETID))
         return 0;
     mode_t kept = mode_without_setid(mode, inode, c->cred);

@@ -28,7 +28,7 @@ void path_accessed(const struct path *p)
     unsigned long flags = p->mnt ? p->mnt->flags : 0;
 
     if (inode->sb->flags & (SB_RDONLY | SB_NOATIME | SB_KERNEL) || flags & (MS_NOATIME | MS_RDONLY) ||
-        (flags & MS_NODIRATIME && S_ISDIR(inode_mode(inode))))
+        (flags & MS_NODIRATIME && S_ISDIR(inode->mode)))
         return;
     struct timespec now = vfs_now();
     if (flags & MS_STRICTATIME || atime_is_due(inode, now))
@@ -46,7 +46,7 @@ ssize_t vfs_read(struct file *f, const struct vfs_caller *c, struct uio *uio, lo
     if (unlikely(!(f->mode & FMODE_READ)))
         return -EBADF;
     if (unlikely(!f->ops->read))
-        return S_ISDIR(inode_mode(f->inode)) ? -EISDIR : -EINVAL;
+        return S_ISDIR(f->inode->mode) ? -EISDIR : -EINVAL;
     if (f->mode & FMODE_PSEEK && unlikely(*pos < 0 || *pos > INT64_MAX - (loff_t)MAX_RW_COUNT))
         return *pos < 0 ? -EINVAL : 0;
     ssize_t n = f->ops->read(f, c, uio, pos);
@@ -151,7 +151,7 @@ int vfs_iterate(struct file *f, const struct vfs_caller *c, struct dir_context *
 {
     if (!f->ops->iterate)
         return -ENOTDIR;
-    if (atomic_load(&f->inode->nlink) == 0 && S_ISDIR(inode_mode(f->inode)))
+    if (atomic_load(&f->inode->nlink) == 0 && S_ISDIR(f->inode->mode))
         return -ENOENT;
     int err = f->ops->iterate(f, c, dc);
     file_accessed(f);
@@ -173,11 +173,11 @@ int vfs_fallocate(struct file *f, const struct vfs_caller *c, int mode, loff_t o
         return -EINVAL;
     if (!(f->mode & FMODE_WRITE))
         return -EBADF;
-    if (S_ISFIFO(inode_mode(f->inode)))
+    if (S_ISFIFO(f->inode->mode))
         return -ESPIPE;
-    if (S_ISDIR(inode_mode(f->inode)))
+    if (S_ISDIR(f->inode->mode))
         return -EISDIR;
-    if (!S_ISREG(inode_mode(f->inode)) && !S_ISBLK(inode_mode(f->inode)))
+    if (!S_ISREG(f->inode->mode) && !S_ISBLK(f->inode->mode))
         return -ENODEV;
     if (off > INT64_MAX - len)
         return -EFBIG;

@@ -14,9 +14,9 @@ void fifo_open_register(int (*fn)(struct inode *inode, struct file *f, const str
 
 int special_open(struct inode *inode, struct file *f, const struct vfs_caller *c)
 {
-    if (S_ISFIFO(inode_mode(inode)))
+    if (S_ISFIFO(inode->mode))
         return fifo_opener ? fifo_opener(inode, f, c) : -ENXIO;
-    if (S_ISSOCK(inode_mode(inode)))
+    if (S_ISSOCK(inode->mode))
         return -ENXIO;
     return device_open(inode, f, c);
 }

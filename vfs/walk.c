@@ -155,7 +155,7 @@ int walk_into(struct walk *w, struct dentry *child, bool follow)
 {
     struct inode *inode = dentry_inode(child);
 
-    if (follow && S_ISLNK(inode_mode(inode))) {
+    if (follow && S_ISLNK(inode->mode)) {
         int err = follow_link(w, child);
         dentry_put(child);
         return err < 0 ? err : 1;
@@ -200,7 +200,7 @@ int walk_parent(struct walk *w)
             return 0;
         }
         struct inode *dir = w->path.dentry->inode;
-        if (!S_ISDIR(inode_mode(dir)))
+        if (!S_ISDIR(dir->mode))
             return -ENOTDIR;
         int err = inode_permission(dir, w->c->cred, MAY_EXEC);
         if (err < 0)
@@ -263,7 +263,7 @@ int vfs_lookup(const struct vfs_caller *c, const struct path *dir, const char *n
             break;
         err = 0; /* a link: go on with its target */
     }
-    if (err == 0 && must_dir && !S_ISDIR(inode_mode(w.path.dentry->inode)))
+    if (err == 0 && must_dir && !S_ISDIR(w.path.dentry->inode->mode))
         err = -ENOTDIR;
     if (err == 0) {
         *out = w.path;

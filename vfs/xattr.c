@@ -16,7 +16,7 @@ static bool has_prefix(const char *name, const char *prefix)
 
 static int xattr_permission(struct inode *inode, const struct cred *cred, const char *name, int mask)
 {
-    mode_t mode = inode_mode(inode);
+    mode_t mode = inode->mode;
 
     if (has_prefix(name, "security.") || has_prefix(name, "system."))
         return 0; /* their handlers decide */

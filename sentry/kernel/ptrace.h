@@ -10,6 +10,7 @@
 #include "lib/list.h"
 #include "sentry/kernel/signal.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,13 +27,14 @@ struct ptrace_state {
     struct list_head node; /* in tracer->ptraced */
     /* The rest: siglock, unless only the tracee's thread can touch it. */
     bool seized, stopped;
-    bool frozen;        /* stopped, and a request of the tracer is looking: must not run on */
-    bool trap_wanted;   /* must stop with PTRACE_EVENT_STOP */
-    bool zombie;        /* a thread that ended and that the tracer has not waited for */
-    bool have_info;     /* `info` is the siginfo of this stop */
-    bool step, step_tf; /* run one instruction; the trap flag is ours */
+    bool frozen;      /* stopped, and a request of the tracer is looking: must not run on */
+    bool trap_wanted; /* must stop with PTRACE_EVENT_STOP */
+    bool zombie;      /* a thread that ended and that the tracer has not waited for */
+    bool have_info;   /* `info` is the siginfo of this stop */
+    atomic_bool step; /* run one instruction; like mode, the tracee reads it without the lock */
+    bool step_tf;     /* the trap flag is ours */
     bool fp_changed;
-    enum ptrace_mode_run mode;
+    _Atomic(enum ptrace_mode_run) mode;
     enum ptrace_stop_kind kind;
     unsigned int options;
     int report;       /* what wait is to report: signal | event << 8; 0: nothing (any more) */

@@ -108,13 +108,13 @@ struct task {
     ksigset blocked;
     ksigset real_blocked; /* while sigtimedwait has unblocked what it waits for: the true mask */
     struct ksigpending pending;
-    stack_t altstack;       /* exclusive; ss_sp is a guest address */
     atomic_bool sigpending; /* something to do before going back to the guest (TIF_SIGPENDING) */
     atomic_bool fatal;      /* SIGKILL is pending or the process is exiting: task_block_killable() ends */
-    bool stop_dequeued;     /* a stop signal was taken and no SIGCONT has come since */
-    bool stop_wanted;       /* must take part in the group stop */
-    bool in_stop;           /* sleeps in the group stop */
-    int pdeath_signal;
+    atomic_int pdeath_signal;
+    stack_t altstack;   /* exclusive; ss_sp is a guest address */
+    bool stop_dequeued; /* a stop signal was taken and no SIGCONT has come since */
+    bool stop_wanted;   /* must take part in the group stop */
+    bool in_stop;       /* sleeps in the group stop */
 
     /* Blocking. */
     atomic_uint wake_seq;    /* host futex word of task_block(), see wait.c */

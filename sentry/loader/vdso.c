@@ -106,6 +106,10 @@ static uint64_t ns_to_ticks(int64_t ns, uint64_t mult)
     return (uint64_t)(((unsigned __int128)ns << VDSO_SHIFT) / mult);
 }
 
+/* The words of the page between the two changes of `seq`: read while they may be written, which `seq` then tells. */
+#define read_word(p)     __atomic_load_n(p, __ATOMIC_RELAXED)
+#define write_word(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+
 /* Publishes parameters from `now` on; the slope is that of the baseline, bent to absorb the guest's present error. */
 static void publish(struct vdso *v, struct reading now)
 {
@@ -130,12 +134,12 @@ static void publish(struct vdso *v, struct reading now)
     }
     __atomic_store_n(&d->seq, d->seq + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    d->base_tsc = now.tsc;
-    d->valid_until = now.tsc + period_ticks;
-    d->mult = mult;
-    d->monotonic_ns = base_ns;
-    d->realtime_offset_ns = realtime;
-    d->boottime_offset_ns = boottime;
+    write_word(&d->base_tsc, now.tsc);
+    write_word(&d->valid_until, now.tsc + period_ticks);
+    write_word(&d->mult, mult);
+    write_word(&d->monotonic_ns, base_ns);
+    write_word(&d->realtime_offset_ns, realtime);
+    write_word(&d->boottime_offset_ns, boottime);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&d->seq, d->seq + 1, __ATOMIC_RELEASE);
     /* Once the baseline is long enough it moves along, so that it follows a host clock that is being slewed. */
@@ -149,7 +153,7 @@ static void refresh(struct vdso *v)
 {
     struct reading now;
 
-    if (__rdtsc() < __atomic_load_n(&v->data->valid_until, __ATOMIC_RELAXED) || !mutex_trylock(&v->lock))
+    if (__rdtsc() < read_word(&v->data->valid_until) || !mutex_trylock(&v->lock))
         return;
     now = take_reading();
     if (now.monotonic_ns - v->far.monotonic_ns >= MIN_BASELINE_NS && now.tsc >= v->data->valid_until)
@@ -162,16 +166,17 @@ static bool guest_monotonic(const struct vdso_data *d, const int64_t *offset, in
 {
     for (;;) {
         uint32_t seq = __atomic_load_n(&d->seq, __ATOMIC_ACQUIRE);
-        uint64_t now = __rdtsc();
+        uint64_t now = __rdtsc(), base;
 
         if (seq & 1) {
             _mm_pause();
             continue;
         }
-        if (now >= __atomic_load_n(&d->valid_until, __ATOMIC_RELAXED))
+        if (now >= read_word(&d->valid_until))
             return false;
-        now = now > d->base_tsc ? now - d->base_tsc : 0;
-        *ns = d->monotonic_ns + ticks_to_ns(now, d->mult) + (offset ? *offset : 0);
+        base = read_word(&d->base_tsc);
+        now = now > base ? now - base : 0;
+        *ns = read_word(&d->monotonic_ns) + ticks_to_ns(now, read_word(&d->mult)) + (offset ? read_word(offset) : 0);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (__atomic_load_n(&d->seq, __ATOMIC_RELAXED) == seq)
             return true;

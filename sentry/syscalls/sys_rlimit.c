@@ -57,7 +57,9 @@ static int do_prlimit(struct task *t, struct tgroup *tg, unsigned int resource, 
         if (old_lim)
             *old_lim = *cur;
         if (new_lim) {
-            *cur = *new_lim;
+            /* Its readers, task_rlimit(), hold no lock. */
+            __atomic_store_n(&cur->rlim_cur, new_lim->rlim_cur, __ATOMIC_RELAXED);
+            cur->rlim_max = new_lim->rlim_max;
             if (resource == RLIMIT_FSIZE)
                 tell_threads_fsize(tg);
         }

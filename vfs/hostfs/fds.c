@@ -204,7 +204,7 @@ static int open_below(struct inode *inode, int dir_fd, const char *name, enum ho
     struct stat st;
 
     /* Opening a host device or FIFO for data is never right, whatever the tree has turned into meanwhile. */
-    if (kind != HOST_FD_PATH && !S_ISREG(inode_mode(inode)) && !S_ISDIR(inode_mode(inode)))
+    if (kind != HOST_FD_PATH && !S_ISREG(inode->mode) && !S_ISDIR(inode->mode))
         return -ENXIO;
     int flags = open_flags(kind, inode->mode);
     int fd = hostfs_openat(hs, dir_fd, name, flags, 0);
@@ -297,7 +297,7 @@ int hostfs_get_fd(struct inode *inode, enum host_fd_kind kind)
         return fd;
     /* The root has its O_PATH descriptor always; a directory can be opened from that. */
     struct hostfs_inode *hi = hostfs_i(inode);
-    int path_fd = kind != HOST_FD_PATH && S_ISDIR(inode_mode(inode)) ? pin_cached(hostfs_sb(inode->sb), hi, HOST_FD_PATH) : -1;
+    int path_fd = kind != HOST_FD_PATH && S_ISDIR(inode->mode) ? pin_cached(hostfs_sb(inode->sb), hi, HOST_FD_PATH) : -1;
     if (path_fd >= 0) {
         fd = hostfs_openat(hostfs_sb(inode->sb), path_fd, ".", open_flags(kind, inode->mode), 0);
         hostfs_put_fd(inode, HOST_FD_PATH);

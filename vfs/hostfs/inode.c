@@ -27,9 +27,9 @@ static struct timespec from_statx(struct statx_timestamp t)
 
 void hostfs_apply_stat(struct inode *inode, const struct statx *st)
 {
-    inode_store(inode->mode, (inode->mode & S_IFMT) | (st->stx_mode & 07777));
-    inode_store(inode->uid, st->stx_uid);
-    inode_store(inode->gid, st->stx_gid);
+    inode->mode = (inode->mode & S_IFMT) | (st->stx_mode & 07777);
+    inode->uid = st->stx_uid;
+    inode->gid = st->stx_gid;
     atomic_store(&inode->nlink, st->stx_nlink);
     atomic_store(&inode->size, (long long)st->stx_size);
     inode_store(inode->blocks, st->stx_blocks);

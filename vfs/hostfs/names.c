@@ -93,9 +93,9 @@ static int finish_new(struct inode *dir, int dir_fd, struct dentry *d, mode_t mo
     if (err < 0)
         return err;
     struct iattr attr = {.uid = c->cred->fsuid, .gid = c->cred->fsgid, .mode = mode & 07777};
-    bool setgid_dir = inode_mode(dir) & S_ISGID;
+    bool setgid_dir = dir->mode & S_ISGID;
     if (setgid_dir) {
-        attr.gid = inode_load(dir->gid);
+        attr.gid = dir->gid;
         if (S_ISDIR(mode))
             attr.mode |= S_ISGID;
     }
@@ -246,7 +246,7 @@ static int hostfs_rename(struct inode *old_dir, struct dentry *od, struct inode 
         return err;
     if (replaces) {
         hostfs_finish_unlink(new_dir, nd);
-        if (!S_ISDIR(inode_mode(nd->inode)) && atomic_load(&nd->inode->nlink) > 0)
+        if (!S_ISDIR(nd->inode->mode) && atomic_load(&nd->inode->nlink) > 0)
             atomic_fetch_sub(&nd->inode->nlink, 1);
     } else if (nd->inode) {
         hostfs_drop_name(nd->inode, new_dir, nd->name);

@@ -29,7 +29,7 @@ static void hostfs_put_super(struct super_block *sb)
 static int hostfs_sync(struct super_block *sb)
 {
     struct hostfs_super *hs = hostfs_sb(sb);
-    if (hs->readonly || !S_ISDIR(inode_mode(sb->root->inode)))
+    if (hs->readonly || !S_ISDIR(sb->root->inode->mode))
         return 0;
     int fd = hostfs_get_fd(sb->root->inode, HOST_FD_READ);
     if (fd < 0)
@@ -89,7 +89,7 @@ static int make_root(struct super_block *sb)
         hostfs_adopt_fd(root, HOST_FD_PATH, fd, true);
     else
         err = -errno;
-    if (err == 0 && S_ISREG(inode_mode(root)))
+    if (err == 0 && S_ISREG(root->mode))
         err = open_root_file(root, hs->root_fd, hs->readonly);
     sb->root = dentry_create_root(root);
     if (!sb->root)

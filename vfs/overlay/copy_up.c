@@ -92,19 +92,19 @@ static int copy_attributes(struct inode *inode, struct inode *from, struct inode
 {
     uint64_t origin = inode->ino;
     copy_xattrs(from, to);
-    if (!S_ISDIR(inode_mode(from)) && to->ops->setxattr) {
+    if (!S_ISDIR(from->mode) && to->ops->setxattr) {
         mutex_lock(&to->lock);
         (void)!to->ops->setxattr(to, OVL_XATTR_ORIGIN, &origin, sizeof(origin), 0);
         mutex_unlock(&to->lock);
     }
     struct iattr attr = {.valid = ATTR_UID | ATTR_GID | ATTR_ATIME | ATTR_MTIME,
-                         .uid = inode_load(from->uid),
-                         .gid = inode_load(from->gid),
+                         .uid = from->uid,
+                         .gid = from->gid,
                          .atime = ts_load(&from->atime),
                          .mtime = ts_load(&from->mtime)};
-    if (!S_ISLNK(inode_mode(from))) {
+    if (!S_ISLNK(from->mode)) {
         attr.valid |= ATTR_MODE;
-        attr.mode = inode_mode(from) & 07777;
+        attr.mode = from->mode & 07777;
     }
     int err = dop_setattr(to, &attr, c);
     /* In a rootless sandbox all files are the sentry's; the copy is as good as that allows. */
@@ -123,7 +123,7 @@ static int copy_one(struct inode *inode, struct inode *parent, const char *name)
 
     if (real->ops->getattr)
         (void)!real->ops->getattr(real);
-    if (S_ISLNK(inode_mode(real))) {
+    if (S_ISLNK(real->mode)) {
         ssize_t len = real->ops->readlink(real, &os->caller, target, sizeof(target) - 1);
         if (len < 0)
             return (int)len;
@@ -135,7 +135,7 @@ static int copy_one(struct inode *inode, struct inode *parent, const char *name)
     int err = dop_create(dir, name, &n, &os->caller, &upper);
     if (err < 0)
         return err;
-    if (S_ISREG(inode_mode(real)))
+    if (S_ISREG(real->mode))
         err = copy_data(lower, upper, &os->caller);
     if (err == 0)
         err = copy_attributes(inode, real, upper->inode, &os->caller);

@@ -31,7 +31,7 @@ static uint64_t ino_of(struct ovl_super *os, struct dentry *upper, struct dentry
     uint64_t origin;
     if (!upper)
         return ovl_ino(os, lower);
-    if (lower && S_ISDIR(inode_mode(upper->inode)))
+    if (lower && S_ISDIR(upper->inode->mode))
         return ovl_ino(os, lower);
     if (upper->inode->ops->getxattr &&
         upper->inode->ops->getxattr(upper->inode, OVL_XATTR_ORIGIN, &origin, sizeof(origin)) == (ssize_t)sizeof(origin))
@@ -43,12 +43,12 @@ void ovl_sync_attr(struct inode *inode)
 {
     const struct ovl_inode *oi = ovl_i(inode);
     const struct inode *real = ovl_real(inode)->inode;
-    bool merged = S_ISDIR(inode_mode(inode)) && oi->nr_lower + (ovl_upper(inode) != NULL) > 1;
+    bool merged = S_ISDIR(inode->mode) && oi->nr_lower + (ovl_upper(inode) != NULL) > 1;
 
-    inode_store(inode->mode, inode_mode(real));
-    inode_store(inode->uid, inode_load(real->uid));
-    inode_store(inode->gid, inode_load(real->gid));
-    if (!S_ISDIR(inode_mode(inode)) || atomic_load(&inode->nlink) != 0)
+    inode->mode = real->mode;
+    inode->uid = real->uid;
+    inode->gid = real->gid;
+    if (!S_ISDIR(inode->mode) || atomic_load(&inode->nlink) != 0)
         atomic_store(&inode->nlink, merged ? 1 : atomic_load(&real->nlink));
     atomic_store(&inode->size, atomic_load(&real->size));
     inode_store(inode->blocks, inode_load(real->blocks));
@@ -140,7 +140,7 @@ int ovl_iget(struct super_block *sb, struct dentry *upper, struct dentry **lower
 {
     struct ovl_super *os = ovl_sb(sb);
     struct dentry *real = upper ? upper : lower[0];
-    mode_t mode = inode_mode(real->inode);
+    mode_t mode = real->inode->mode;
     /* Names of one lower file are separate objects here: copying one up must not change the others. */
     bool shared = upper || S_ISDIR(mode) || atomic_load(&real->inode->nlink) <= 1;
 

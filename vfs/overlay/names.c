@@ -50,7 +50,7 @@ static int find_lower(struct inode *dir, const char *name, struct found *f)
             return err;
         if (!d)
             continue;
-        bool merging = f->upper || f->nr_lower > 0, is_dir = S_ISDIR(inode_mode(d->inode));
+        bool merging = f->upper || f->nr_lower > 0, is_dir = S_ISDIR(d->inode->mode);
         if (ovl_is_whiteout(d->inode) || (merging && !is_dir)) {
             dentry_put(d);
             return 0;
@@ -85,7 +85,7 @@ static int ovl_lookup(struct inode *dir, struct dentry *d)
         found_fini(&f);
         return 0;
     }
-    if (err == 0 && (!f.upper || S_ISDIR(inode_mode(f.upper->inode))))
+    if (err == 0 && (!f.upper || S_ISDIR(f.upper->inode->mode)))
         err = find_lower(dir, d->name, &f);
     if (err < 0 || (!f.upper && f.nr_lower == 0)) {
         found_fini(&f);
@@ -246,9 +246,9 @@ static int remove_name(struct inode *dir, struct dentry *d)
     if (err == 0 && hide)
         err = put_whiteout(dir, d->name);
     if (err == 0) {
-        if (!S_ISDIR(inode_mode(d->inode)) && upper)
+        if (!S_ISDIR(d->inode->mode) && upper)
             ovl_sync_attr(d->inode);
-        else if (!S_ISDIR(inode_mode(d->inode)))
+        else if (!S_ISDIR(d->inode->mode))
             atomic_store(&d->inode->nlink, 0);
         dir_changed(dir);
     }
@@ -268,7 +268,7 @@ static int ovl_rmdir(struct inode *dir, struct dentry *d)
 
 static bool may_move(const struct inode *inode)
 {
-    return !S_ISDIR(inode_mode(inode)) || ovl_i(inode)->nr_lower == 0;
+    return !S_ISDIR(inode->mode) || ovl_i(inode)->nr_lower == 0;
 }
 
 /* Makes room at the new name for an object to be renamed to it. */
@@ -279,7 +279,7 @@ static int prepare_target(struct inode *new_dir, struct dentry *nd, bool moving_
 
     if (!target)
         return moving_dir ? remove_whiteout(new_dir, nd->name, &was_whiteout) : 0; /* files replace whiteouts */
-    if (!S_ISDIR(inode_mode(target)))
+    if (!S_ISDIR(target->mode))
         return 0;
     int err = ovl_check_empty(target, true);
     if (err == 0 && ovl_upper(target))
@@ -290,7 +290,7 @@ static int prepare_target(struct inode *new_dir, struct dentry *nd, bool moving_
 static int ovl_rename(struct inode *old_dir, struct dentry *od, struct inode *new_dir, struct dentry *nd, unsigned int flags,
                       const struct vfs_caller *c)
 {
-    bool exchange = flags & RENAME_EXCHANGE, is_dir = S_ISDIR(inode_mode(od->inode));
+    bool exchange = flags & RENAME_EXCHANGE, is_dir = S_ISDIR(od->inode->mode);
 
     if (!may_move(od->inode) || (exchange && !may_move(nd->inode)))
         return -EXDEV;
@@ -308,7 +308,7 @@ static int ovl_rename(struct inode *old_dir, struct dentry *od, struct inode *ne
         err = prepare_target(new_dir, nd, is_dir);
     if (err == 0 && is_dir && hide_new)
         set_opaque(ovl_upper(od->inode));
-    if (err == 0 && exchange && S_ISDIR(inode_mode(nd->inode)) && hidden_below(old_dir, od->name))
+    if (err == 0 && exchange && S_ISDIR(nd->inode->mode) && hidden_below(old_dir, od->name))
         set_opaque(ovl_upper(nd->inode));
     if (err == 0)
         err = dop_rename(ovl_upper(old_dir), od->name, ovl_upper(new_dir), nd->name, flags, c);
@@ -320,7 +320,7 @@ static int ovl_rename(struct inode *old_dir, struct dentry *od, struct inode *ne
     if (exchange)
         ovl_set_location(nd->inode, old_dir, od->name);
     ovl_sync_attr(od->inode);
-    if (nd->inode && !S_ISDIR(inode_mode(nd->inode))) {
+    if (nd->inode && !S_ISDIR(nd->inode->mode)) {
         if (ovl_upper(nd->inode))
             ovl_sync_attr(nd->inode);
         else

@@ -68,7 +68,7 @@ static inline struct dentry *ovl_real(const struct inode *inode)
 
 static inline bool ovl_is_whiteout(const struct inode *real)
 {
-    return S_ISCHR(inode_mode(real)) && real->rdev == 0;
+    return S_ISCHR(real->mode) && real->rdev == 0;
 }
 
 /* inode.c */

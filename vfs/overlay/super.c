@@ -94,9 +94,9 @@ int overlay_create(struct super_block *const *lowers, unsigned int nr_lowers, st
     if (nr_lowers == 0 || nr_lowers > OVERLAY_MAX_LOWER)
         return -EINVAL;
     for (unsigned int i = 0; i < nr_lowers; i++)
-        if (!S_ISDIR(inode_mode(lowers[i]->root->inode)))
+        if (!S_ISDIR(lowers[i]->root->inode->mode))
             return -ENOTDIR;
-    if (upper && !S_ISDIR(inode_mode(upper->root->inode)))
+    if (upper && !S_ISDIR(upper->root->inode->mode))
         return -ENOTDIR;
     int err = super_create("overlay", &ovl_super_ops, OVERLAYFS_SUPER_MAGIC, &sb);
     if (err < 0)

@@ -133,7 +133,7 @@ static int tmpfs_rmdir(struct inode *dir, struct dentry *d)
 static int tmpfs_rename(struct inode *old_dir, struct dentry *od, struct inode *new_dir, struct dentry *nd, unsigned int flags,
                         const struct vfs_caller *c)
 {
-    bool is_dir = S_ISDIR(inode_mode(od->inode)), target_is_dir = nd->inode && S_ISDIR(inode_mode(nd->inode));
+    bool is_dir = S_ISDIR(od->inode->mode), target_is_dir = nd->inode && S_ISDIR(nd->inode->mode);
 
     if (flags & RENAME_EXCHANGE) {
         if (old_dir != new_dir && is_dir != target_is_dir) {
