@@ -13,6 +13,19 @@
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
 
+/* What is between them touches memory of the guest, whose own races are no news to ThreadSanitizer. */
+#if defined(__SANITIZE_THREAD__)
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
+#define guest_memory_begin() (AnnotateIgnoreReadsBegin(__FILE__, __LINE__), AnnotateIgnoreWritesBegin(__FILE__, __LINE__))
+#define guest_memory_end()   (AnnotateIgnoreWritesEnd(__FILE__, __LINE__), AnnotateIgnoreReadsEnd(__FILE__, __LINE__))
+#else
+#define guest_memory_begin() ((void)0)
+#define guest_memory_end()   ((void)0)
+#endif
+
 /* Clang's thread-safety attributes; no-ops under gcc. `./dev lint` checks them. */
 #if defined(__clang__)
 #define THREAD_ATTR(x) __attribute__((x))

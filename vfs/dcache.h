@@ -15,7 +15,7 @@ struct dcache {
     unsigned int nr_hashed GUARDED_BY(lock);
     struct list_head lru GUARDED_BY(lock); /* the least recently used first */
     unsigned int nr_lru GUARDED_BY(lock);
-    unsigned int max_lru; /* immutable */
+    unsigned int max_lru; /* unused dentries kept; set before the superblock is used */
     uint64_t secret;      /* keys the hash; immutable */
     bool dying GUARDED_BY(lock);
 };

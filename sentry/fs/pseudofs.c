@@ -1,6 +1,7 @@
 #include "sentry/fs/pseudofs.h"
 
 #include "vfs/cred.h"
+#include "vfs/dcache.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -10,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DYNAMIC_POS 0x10000 /* directory positions: . and .., the table's rows, then from here on the dynamic children */
+#define DYNAMIC_POS       0x10000 /* directory positions: . and .., the table's rows, then from here on the dynamic children */
+#define PSEUDO_MAX_UNUSED 256     /* dentries kept of a file system's */
 
 static const struct inode_ops pseudo_dir_iops, pseudo_file_iops, pseudo_link_iops, pseudo_magic_iops;
 
@@ -410,6 +412,8 @@ int pseudofs_create(struct kernel *k, const char *fstype, unsigned long magic, c
     if (r)
         return r;
     sb->flags |= SB_REVALIDATE | SB_NOCACHE_NEGATIVE;
+    /* They are quick to make again, and those of processes that have ended must not pile up. */
+    sb->dcache->max_lru = PSEUDO_MAX_UNUSED;
     inode = node_inode(sb, &above, root, &key);
     sb->root = inode ? dentry_create_root(inode) : NULL;
     if (!sb->root) {

@@ -65,14 +65,14 @@ static int64_t cpu_time_to_go(struct posix_timers *pts)
 void cpu_timers_rearm(struct posix_timers *pts)
 {
     int64_t left = cpu_time_to_go(pts), tick;
-    unsigned int parallel;
+    unsigned int parallel = atomic_load(&pts->tg->nr_threads), cpus = pts->tg->k->nr_cpus;
 
     if (left == KTIME_MAX) {
         atomic_store(&pts->tg->cpu_timers_armed, false);
         ktimer_cancel(&pts->tick);
         return;
     }
-    parallel = pts->tg->nr_threads < pts->tg->k->nr_cpus ? pts->tg->nr_threads : pts->tg->k->nr_cpus;
+    parallel = parallel < cpus ? parallel : cpus;
     tick = left / (parallel ? parallel : 1);
     tick = tick < MIN_TICK_NS ? MIN_TICK_NS : tick > MAX_TICK_NS ? MAX_TICK_NS : tick;
     atomic_store(&pts->tg->cpu_timers_armed, true);

@@ -149,7 +149,7 @@ struct tgroup {
 
     /* Guarded by k->tasks_lock. */
     struct list_head threads; /* live tasks; the leader's task stays until reaped */
-    unsigned int nr_threads;  /* that have not been through exit yet */
+    atomic_uint nr_threads;   /* that have not been through exit yet */
     unsigned int nr_live;     /* that have not begun it */
     struct task *leader;
     struct tgroup *parent; /* NULL for init */

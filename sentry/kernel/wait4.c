@@ -115,9 +115,10 @@ static bool take_continued(const struct wait_request *rq, struct tgroup *child, 
 static bool look_at_tracee(const struct wait_request *rq, struct task *p, struct wait_result *res)
 {
     struct ptrace_state *ps = &p->ptrace;
-    int status = p->exit_code;
 
     if (ps->zombie && (rq->options & WEXITED)) {
+        int status = p->exit_code;
+
         *res = (struct wait_result){
             .pid = p->tid,
             .uid = p->cred->uid,

@@ -207,10 +207,13 @@ static ssize_t guest_with_iovec(struct uio *uio, bool writable, size_t max,
 
         mm_rdlock(mm);
         pin(uio, writable, max, &p);
-        if (p.bytes > 0)
+        if (p.bytes > 0) {
+            guest_memory_begin();
             r = fn(arg, p.iov, p.n);
-        else
+            guest_memory_end();
+        } else {
             done = through_buffer(uio, writable, max, fn, arg, &r);
+        }
         mm_rdunlock(mm);
         if (done) {
             if (r > 0)
