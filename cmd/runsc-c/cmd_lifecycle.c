@@ -39,7 +39,7 @@ static int start_container(struct container *c, struct error *e)
     q.state = true;
     r = client_call(sock, &q, NULL, 0, &reply, e);
     if (r == 0 && reply->state && reply->state->wants_network)
-        r = network_take(reply->state->netns, state_process(c->doc), &nc, e);
+        r = network_take(reply->state->netns, state_process(c->doc), c->d.fd, &nc, e);
     if (reply)
         runsc_c__reply__free_unpacked(reply, NULL);
     if (r == 0) {

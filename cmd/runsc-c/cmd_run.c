@@ -80,6 +80,23 @@ static int make_cgroup(const struct bundle *b, struct launch *l, struct error *e
     return r < 0 ? r : cgroup_apply(l->cgroup, &b->resources, e);
 }
 
+/*
+ * The container of a Kubernetes pod that does nothing: engines make it first, to have the pod's namespaces by. Its sandbox
+ * leaves the interfaces to that of a container which uses them.
+ */
+static bool is_pause(struct json_object *annotations)
+{
+    static const char *const names[] = {"io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"};
+
+    for (size_t i = 0; annotations && i < ARRAY_SIZE(names); i++) {
+        struct json_object *v = json_object_object_get(annotations, names[i]);
+
+        if (v && strcmp(json_object_get_string(v), "sandbox") == 0)
+            return true;
+    }
+    return false;
+}
+
 static int run_bundle(const struct cli *global, const struct run_opts *o, const char *id, bool detach, bool start,
                       struct error *e)
 {
@@ -107,7 +124,8 @@ static int run_bundle(const struct cli *global, const struct run_opts *o, const 
     if (strcmp(cli->overlay, "root") == 0)
         b.spec.root_kind = SPEC_ROOT_OVERLAY;
     b.spec.strace = cli->strace;
-    b.spec.network = cli->network_kind;
+    b.spec.network =
+        cli->network_kind == SPEC_NETWORK_SANDBOX && is_pause(b.annotations) ? SPEC_NETWORK_NONE : cli->network_kind;
     r = state_create(cli, id, &state, e);
     if (r < 0)
         return r;

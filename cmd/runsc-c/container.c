@@ -2,6 +2,7 @@
 
 #include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/hooks.h"
+#include "cmd/runsc-c/network/network.h"
 #include "cmd/runsc-c/sandbox/client.h"
 
 #include <errno.h>
@@ -173,6 +174,7 @@ void container_destroy(struct container *c)
 {
     struct error e;
 
+    network_give_back(c->d.fd);
     if (container_run_hooks(c, HOOK_POSTSTOP, CONTAINER_STOPPED, &e) < 0)
         fprintf(stderr, "runsc-c: warning: %s\n", e.text);
     if (c->cgroup && cgroup_destroy(c->cgroup, &e) < 0)

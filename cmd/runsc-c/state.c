@@ -154,7 +154,7 @@ void state_close(struct state_dir *d)
 
 void state_remove(struct state_dir *d)
 {
-    static const char *const files[] = {"state.json", "state.json.new", "control.sock"};
+    static const char *const files[] = {"state.json", "state.json.new", "control.sock", "network"};
 
     for (size_t i = 0; i < ARRAY_SIZE(files); i++)
         unlinkat(d->fd, files[i], 0);

@@ -1,7 +1,7 @@
 /*
  * Container states on disk: ROOT/ID/ holds state.json (what `state` prints, but for the status, which is asked for) and
- * control.sock, on which the container's sentry listens. The directory's existence is what reserves an id; whoever changes a
- * container holds a flock on it.
+ * control.sock, on which the container's sentry listens; and `network`, see network/record.c. The directory's existence is what
+ * reserves an id; whoever changes a container holds a flock on it.
  *
  * Whether a container runs is not on disk: a sentry that answers is alive, a refused connection means it is not.
  */

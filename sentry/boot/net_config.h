@@ -19,7 +19,8 @@ struct net_config_if {
     int index;
     uint32_t mtu, tx_queue_len;
     uint8_t mac[6];
-    int fd; /* AF_PACKET, bound, with PACKET_VNET_HDR; non-blocking */
+    int fd;            /* AF_PACKET, bound, with PACKET_VNET_HDR; non-blocking */
+    int ipv6_disabled; /* net.ipv6.conf.NAME.disable_ipv6, as it was */
 };
 
 struct net_config_addr {
@@ -48,6 +49,7 @@ struct net_config {
     uint32_t nr_ifs, nr_addrs, nr_routes, nr_neighs;
     int forward4, forward6; /* net.ipv4.ip_forward and its like, as they were */
     int dns_udp;            /* a UDP socket of the namespace, for Docker's DNS at 127.0.0.11; -1: nobody is there */
+    int lock;               /* says that the namespace's interfaces are a sandbox's, for as long as it is open; -1: none */
     struct net_config_if ifs[NET_CONFIG_IFS];
     struct net_config_addr addrs[NET_CONFIG_ADDRS];
     struct net_config_route routes[NET_CONFIG_ROUTES];
@@ -55,7 +57,7 @@ struct net_config {
 };
 
 /* Its descriptors, in a fixed order, for passing them along: at most this many. */
-#define NET_CONFIG_FDS (NET_CONFIG_IFS + 1)
+#define NET_CONFIG_FDS (NET_CONFIG_IFS + 2)
 /* Collects pointers to those that are open; their number. */
 static inline int net_config_fds(struct net_config *c, int *at[NET_CONFIG_FDS])
 {
@@ -66,6 +68,8 @@ static inline int net_config_fds(struct net_config *c, int *at[NET_CONFIG_FDS])
             at[n++] = &c->ifs[i].fd;
     if (c->dns_udp >= 0)
         at[n++] = &c->dns_udp;
+    if (c->lock >= 0)
+        at[n++] = &c->lock;
     return n;
 }
 

@@ -59,6 +59,7 @@ class Net:
         self.peer_ip, self.peer_ip6 = "10.77.0.1", "fd77::1"
         self.runtime = shlex.split(runtime)
         self.options = list(options)  # global flags of every sandbox that has none of its own
+        self.annotations = {}
         self.dir = tempfile.mkdtemp(prefix="runsc-c-net-")
         self.sandboxes, self.children = [], []
         self.here = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -139,6 +140,7 @@ class Net:
                 {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["mode=1777"]},
                 {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]},
             ],
+            "annotations": self.annotations,
             "linux": {"namespaces": [{"type": t} for t in ("pid", "ipc", "uts", "mount")] + [network]},
         }
 

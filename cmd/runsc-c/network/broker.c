@@ -4,7 +4,7 @@
  * of a socket pair and the tables of /proc/net, has of capabilities the two that it is for, and ends when the sentry does, upon
  * the end of the file. What the sentry could ask for if it were taken over is what the filter says (BROKER in filter_gen.c).
  */
-#include "cmd/runsc-c/network/network.h"
+#include "cmd/runsc-c/network/internal.h"
 #include "lib/compiler.h"
 #include "sentry/boot/net_broker.h"
 #include "sentry/boot/spec.h"
@@ -232,12 +232,17 @@ static _Noreturn void broker(int sock, int ready_fd, const struct container_spec
 {
     struct ready ready = {.pid = getpid()};
     struct net_broker_hello hello;
-    int fds[HELLO_FDS], n, null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int fds[HELLO_FDS], n = 0, lock = -1, null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     setsid();
     prctl(PR_SET_NAME, "runsc-c-net");
     ready.result = join_namespaces(net, user, &ready.error);
-    if (ready.result == 0)
+    /* Interfaces that a sandbox's stack has are of no use to the host's. */
+    if (ready.result == 0 && net >= 0)
+        ready.result = lock = network_lock(&ready.error);
+    if (lock >= 0)
+        close(lock);
+    if (ready.result >= 0)
         ready.result = n = collect(&hello, fds, &ready.error);
     if (ready.result >= 0)
         ready.result = send_with_fds(sock, &hello, sizeof(hello), fds, (size_t)n);

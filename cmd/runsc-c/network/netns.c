@@ -19,7 +19,7 @@ static struct net_config *empty_config(void)
     if (!c)
         return NULL;
     c->size = sizeof(*c);
-    c->dns_udp = -1;
+    c->dns_udp = c->lock = -1;
     return c;
 }
 
@@ -45,7 +45,7 @@ int network_check(const struct container_spec *s, struct error *e)
     return 0;
 }
 
-static int take_inside(int netns_fd, struct net_config *c, struct error *e)
+static int take_inside(int netns_fd, struct net_config *c, const struct network_record *rec, struct error *e)
 {
     int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), r;
 
@@ -54,7 +54,7 @@ static int take_inside(int netns_fd, struct net_config *c, struct error *e)
     if (setns(netns_fd, CLONE_NEWNET) < 0) {
         r = error_set(e, errno, "entering the network namespace");
     } else {
-        r = network_take_here(c, e);
+        r = network_take_here(c, rec, e);
         if (setns(here, CLONE_NEWNET) < 0 && r == 0)
             r = error_set(e, errno, "leaving the network namespace");
     }
@@ -62,9 +62,10 @@ static int take_inside(int netns_fd, struct net_config *c, struct error *e)
     return r;
 }
 
-int network_take(const char *path, pid_t pid, struct net_config **out, struct error *e)
+int network_take(const char *path, pid_t pid, int state_fd, struct net_config **out, struct error *e)
 {
     bool named = path && path[0];
+    struct network_record rec = {.state_fd = named ? state_fd : -1, .path = path};
     char buf[64];
     int fd, r;
 
@@ -74,7 +75,7 @@ int network_take(const char *path, pid_t pid, struct net_config **out, struct er
     if (fd < 0)
         return error_set(e, errno, "network namespace %s", named ? path : buf);
     *out = empty_config();
-    r = *out ? take_inside(fd, *out, e) : error_set(e, ENOMEM, "network");
+    r = *out ? take_inside(fd, *out, &rec, e) : error_set(e, ENOMEM, "network");
     close(fd);
     /* Who may not enter a new namespace could not have put anything into it either. */
     if (r == 0 ? (*out)->nr_ifs > 0 : (named || r != -EPERM))
@@ -99,10 +100,10 @@ union control {
     struct cmsghdr align;
 };
 
-int network_send(int sock, const char *path, pid_t pid, struct error *e)
+int network_send(int sock, const char *path, pid_t pid, int state_fd, struct error *e)
 {
-    struct net_config *c, none = {.size = sizeof(none), .dns_udp = -1};
-    int *fds[NET_CONFIG_FDS], r = network_take(path, pid, &c, e), n;
+    struct net_config *c, none = {.size = sizeof(none), .dns_udp = -1, .lock = -1};
+    int *fds[NET_CONFIG_FDS], r = network_take(path, pid, state_fd, &c, e), n;
     struct iovec iov = {c ? c : &none, sizeof(none)};
     struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
     union control control = {{0}};

@@ -6,7 +6,8 @@
  * loopback alone. Interfaces are taken over when the container is started, not when it is created, because they are configured
  * in between. Taking over means: a packet socket for each interface that is up goes to the sentry, with a copy of addresses,
  * routes and neighbours, and the addresses are removed from the host's interface, so that the host's kernel does not answer for
- * them. What was removed is not given back: as with runsc, whoever made the namespace throws it away with the container.
+ * them. A namespace that is the sentry's own goes with it. To one that has a path, and may be used again, what was removed is
+ * given back when the container is deleted; what it was is in the container's state directory.
  */
 #ifndef CMD_RUNSC_C_NETWORK_NETWORK_H
 #define CMD_RUNSC_C_NETWORK_NETWORK_H
@@ -25,13 +26,15 @@ struct container_spec;
 int must_check network_check(const struct container_spec *s, struct error *e);
 /*
  * Takes over what is in the namespace at `path`, or if that is NULL or empty, in that of the process `pid`. `out` is NULL if
- * there is nothing. The descriptors in it are the caller's.
+ * there is nothing. The descriptors in it are the caller's. `state_fd` is the container's state directory, -1 without one.
  */
-int must_check network_take(const char *path, pid_t pid, struct net_config **out, struct error *e);
+int must_check network_take(const char *path, pid_t pid, int state_fd, struct net_config **out, struct error *e);
+/* For a container whose sentry is gone. Warns of what fails. */
+void network_give_back(int state_fd);
 void network_free(struct net_config *c); /* closes descriptors; NULL is fine */
 
 /* From the command that starts a sentry to its child, over a socket pair: what network_take() gives. */
-int must_check network_send(int sock, const char *path, pid_t pid, struct error *e);
+int must_check network_send(int sock, const char *path, pid_t pid, int state_fd, struct error *e);
 int must_check network_receive(int sock, struct net_config **out, struct error *e);
 
 /*

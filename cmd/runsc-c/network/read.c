@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -219,8 +218,7 @@ static int on_neigh(const struct nlmsghdr *h, void *data)
     return MNL_CB_OK;
 }
 
-/* Sends a request and hands each answer to `fn` (NULL: only the result counts). */
-static int request(struct mnl_socket *nl, struct nlmsghdr *h, mnl_cb_t fn, void *arg)
+int network_request(struct mnl_socket *nl, struct nlmsghdr *h, mnl_cb_t fn, void *arg)
 {
     static unsigned int seq;
     char buf[32768] __attribute__((aligned(8)));
@@ -247,7 +245,7 @@ static int dump(struct mnl_socket *nl, uint16_t type, size_t body, mnl_cb_t fn, 
     h->nlmsg_type = type;
     h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
     mnl_nlmsg_put_extra_header(h, body); /* zeroed: all families */
-    return request(nl, h, fn, rd);
+    return network_request(nl, h, fn, rd);
 }
 
 int network_read(struct mnl_socket *nl, struct net_config *c, struct error *e)
@@ -283,7 +281,7 @@ static int remove_addr(struct mnl_socket *nl, const struct net_config_addr *a)
     msg->ifa_index = (uint32_t)a->ifindex;
     mnl_attr_put(h, IFA_LOCAL, v4 ? 4 : 16, v4 ? &a->addr.s6_addr[12] : a->addr.s6_addr);
     mnl_attr_put(h, IFA_ADDRESS, v4 ? 4 : 16, v4 ? &a->peer.s6_addr[12] : a->peer.s6_addr);
-    return request(nl, h, NULL, NULL);
+    return network_request(nl, h, NULL, NULL);
 }
 
 int network_strip(struct mnl_socket *nl, const struct net_config *c, struct error *e)

@@ -4,13 +4,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libmnl/libmnl.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #ifndef PACKET_IGNORE_OUTGOING
@@ -21,7 +22,7 @@
 #define RECEIVE_BUFFER (16 << 20)
 #define SEND_BUFFER    (4 << 20)
 
-static void write_sysctl(const char *name, const char *ifname, const char *value)
+void network_write_sysctl(const char *name, const char *ifname, const char *value)
 {
     char path[128];
     int fd;
@@ -75,7 +76,26 @@ static int open_packet(const struct net_config_if *i, struct error *e)
     return fd;
 }
 
-int network_take_here(struct net_config *c, struct error *e)
+/* A name of the namespace's own. */
+int network_lock(struct error *e)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0runsc-c network"};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
+
+    if (fd < 0)
+        return error_set(e, errno, "socket");
+    if (bind(fd, (struct sockaddr *)&name, offsetof(struct sockaddr_un, sun_path) + sizeof("\0runsc-c network") - 1) == 0)
+        return fd;
+    r = errno == EADDRINUSE
+            ? error_set(e, 0,
+                        "another container's sandbox has the interfaces of this network namespace: containers that share one "
+                        "need --network=host, for each of them")
+            : error_set(e, errno, "network namespace");
+    close(fd);
+    return r;
+}
+
+int network_take_here(struct net_config *c, const struct network_record *rec, struct error *e)
 {
     struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     int r;
@@ -84,22 +104,28 @@ int network_take_here(struct net_config *c, struct error *e)
         r = error_set(e, errno, "netlink");
         goto out;
     }
-    if ((r = network_read(nl, c, e)) < 0)
+    if ((r = network_read(nl, c, e)) < 0 || (c->nr_ifs && (r = c->lock = network_lock(e)) < 0))
         goto out;
     c->forward4 = read_sysctl("/proc/sys/net/ipv4/ip_forward");
     c->forward6 = read_sysctl("/proc/sys/net/ipv6/conf/all/forwarding");
     if (c->nr_ifs)
         network_open_dns(c);
     for (uint32_t i = 0; i < c->nr_ifs; i++) {
+        char path[128];
+
+        snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", c->ifs[i].name);
+        c->ifs[i].ipv6_disabled = read_sysctl(path);
         r = open_packet(&c->ifs[i], e);
         if (r < 0)
             goto out;
         c->ifs[i].fd = r;
     }
-    r = network_strip(nl, c, e);
+    r = network_record_write(rec, c, e);
+    if (r == 0)
+        r = network_strip(nl, c, e);
     /* The host's kernel must not speak IPv6 on them either; it would with a link-local address that comes by itself. */
     for (uint32_t i = 0; i < c->nr_ifs && r == 0; i++)
-        write_sysctl("disable_ipv6", c->ifs[i].name, "1");
+        network_write_sysctl("disable_ipv6", c->ifs[i].name, "1");
 out:
     if (nl)
         mnl_socket_close(nl);

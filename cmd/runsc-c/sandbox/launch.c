@@ -299,7 +299,7 @@ static int see_through(struct start *st, pid_t child, struct error *e)
         (r = isolate_map_ids(l->spec, &st->iso, child, e)) < 0 ||
         (r = run_hooks(l, &info, HOOK_PRESTART, HOOK_CREATE_CONTAINER, "creating", e)) < 0 ||
         (r = start_broker(st, child, e)) < 0 ||
-        (st->net[0] >= 0 && (r = network_send(st->net[0], l->spec->netns.path, child, e)) < 0) ||
+        (st->net[0] >= 0 && (r = network_send(st->net[0], l->spec->netns.path, child, l->state ? l->state->fd : -1, e)) < 0) ||
         (r = isolate_release(&st->iso, e)) < 0 || (r = wait_report(st->report[0], e)) < 0)
         return r;
     info.creating = false;

@@ -1,0 +1,211 @@
+"""Network namespaces that have a name and outlive their containers, or are shared by several."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from harness import TIME_FACTOR, eq, sh
+
+
+def ip(*argv):
+    return subprocess.run(("ip",) + argv, stdout=subprocess.PIPE, text=True, check=True, timeout=30).stdout
+
+
+def picture(ns):
+    """What a namespace is like, without what passes by itself."""
+    addrs = [{"dev": i["ifname"], "addrs": sorted((a["local"], a["prefixlen"], a.get("label"), a.get("broadcast")) for a in i["addr_info"])} for i in json.loads(ip("-n", ns, "-j", "addr"))]
+    routes = {v: sorted(json.dumps(r) for r in json.loads(ip("-n", ns, v, "-j", "route", "show", "table", "all")) if r.get("type") not in ("multicast", "anycast") and not r["dst"].startswith("fe80::"))
+              for v in ("-4", "-6")}
+    off = subprocess.run(["ip", "netns", "exec", ns, "cat", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return addrs, routes, ip("-n", ns, "neigh", "show", "nud", "permanent"), off
+
+
+def same(ns, before):
+    """Link-local addresses come back after a moment."""
+    end = time.time() + 30 * TIME_FACTOR
+    while picture(ns) != before and time.time() < end:
+        time.sleep(0.1)
+    eq(picture(ns), before)
+
+
+def furnish(n):
+    """More than one address, and routes of several kinds."""
+    for argv in (["addr", "add", "10.77.0.3/24", "dev", "eth0"], ["addr", "add", "10.78.0.1/16", "brd", "+", "dev", "eth0", "label", "eth0:x"],
+                 ["route", "add", "10.90.0.0/16", "via", "10.77.0.1", "metric", "7", "mtu", "1400"], ["route", "add", "unreachable", "10.91.0.0/16"],
+                 ["route", "add", "10.92.0.0/24", "dev", "eth0", "table", "100"], ["route", "add", "fd90::/32", "via", "fd77::1"],
+                 ["neigh", "add", "10.77.0.77", "lladdr", "02:00:00:00:00:77", "dev", "eth0"]):
+        sh("ip", "-n", n.box, *argv)
+
+
+def wait_linklocal(ns):
+    """Until the kernel's own addresses are there for good."""
+    end = time.time() + 30 * TIME_FACTOR
+    while "tentative" in ip("-n", ns, "-6", "addr") or "fe80" not in ip("-n", ns, "-6", "addr", "show", "dev", "eth0"):
+        assert time.time() < end, ip("-n", ns, "-6", "addr")
+        time.sleep(0.05)
+
+
+def reach(n):
+    with n.listener() as server:
+        box = n.python(f"print(socket.create_connection(('10.77.0.1', {server.getsockname()[1]})).recv(10))")
+        conn, _ = server.accept()
+        conn.send(b"hello")
+        conn.close()
+        eq(box.end(), "b'hello'\n")
+
+
+def test_what_was_taken_is_given_back(n):
+    furnish(n)
+    wait_linklocal(n.box)
+    before = picture(n.box)
+    box = n.python("say(len(open('/proc/net/route').readlines()) > 4); hear()")
+    eq(box.hear(), "True")
+    assert picture(n.box) != before
+    box.end()
+    same(n.box, before)
+    # And so it can be used again.
+    reach(n)
+    same(n.box, before)
+
+
+def test_what_was_taken_is_given_back_by_delete_after_a_violent_end(n):
+    wait_linklocal(n.box)
+    before = picture(n.box)
+    bundle = n.bundle(["sleep", "1000"])
+    with open(os.devnull, "r+") as null:
+        subprocess.run(n.command("run", "-d", "--bundle", bundle, "c1"), check=True, stdin=null, stdout=null, timeout=60 * TIME_FACTOR)
+    state = json.loads(subprocess.run(n.command("state", "c1"), stdout=subprocess.PIPE, check=True).stdout)
+    os.kill(state["pid"], signal.SIGKILL)
+    subprocess.run(n.command("delete", "-f", "c1"), check=True, timeout=30 * TIME_FACTOR)
+    same(n.box, before)
+    # Between create and delete without a start nothing is touched.
+    with open(os.devnull, "r+") as null:
+        subprocess.run(n.command("create", "--bundle", bundle, "c2"), check=True, stdin=null, stdout=null, timeout=60 * TIME_FACTOR)
+    eq(picture(n.box), before)
+    subprocess.run(n.command("delete", "-f", "c2"), check=True, timeout=30 * TIME_FACTOR)
+    eq(picture(n.box), before)
+
+
+def test_a_namespace_that_has_gone_is_no_trouble(n):
+    bundle = n.bundle(["sleep", "1000"])
+    with open(os.devnull, "r+") as null:
+        subprocess.run(n.command("run", "-d", "--bundle", bundle, "c1"), check=True, stdin=null, stdout=null, timeout=60 * TIME_FACTOR)
+    sh("ip", "netns", "del", n.box)
+    p = subprocess.run(n.command("delete", "-f", "c1"), stderr=subprocess.PIPE, text=True, check=True, timeout=30 * TIME_FACTOR)
+    eq(p.stderr, "")
+    sh("ip", "netns", "add", n.box)
+
+
+def test_a_namespace_has_one_sandbox_at_a_time(n):
+    first = n.python("say('up'); hear()")
+    first.hear()
+    for options in ((), ("--network=host",)):
+        second = n.python("say('up')", options=options)
+        second.p.wait()
+        second.reader.join()
+        assert second.p.returncode == 1 and "another container's sandbox has the interfaces" in "".join(second.err), second.err
+    # It may do without.
+    eq(n.python("say(socket.if_nameindex())", options=["--network=none"]).end(), "[(1, 'lo')]\n")
+    first.end()
+    reach(n)
+
+
+def test_containers_of_a_pod_share_its_network_by_the_hosts_stack(n):
+    """As Kubernetes and podman have them: each has the namespace by its path. They talk by its loopback, and to others."""
+    n.options = ["--network=host"]
+    server = n.python("s = socket.create_server(('127.0.0.1', 5100)); say('up'); c, _ = s.accept(); c.send(b'from a sidecar'); hear()")
+    server.hear()
+    eq(n.python("print(socket.create_connection(('127.0.0.1', 5100)).recv(100))").end(), "b'from a sidecar'\n")
+    reach(n)
+    server.end()
+
+
+def test_the_pause_container_of_a_pod_leaves_the_interfaces_to_others(n):
+    for key in ("io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"):
+        n.annotations = {key: "sandbox"}
+        pause = n.python("say(socket.if_nameindex()); hear()")
+        eq(pause.hear(), "[(1, 'lo')]")
+        n.annotations = {key: "container"}
+        reach(n)
+        pause.end()
+
+
+# Several interfaces, and what routers say.
+
+def advertisement(lifetime, prefix, flags):
+    """A router advertisement with one prefix: RFC 4861 4.2 and 4.6.2."""
+    option = bytes([3, 4, 64, flags]) + (86400).to_bytes(4, "big") + (14400).to_bytes(4, "big") + bytes(4) + socket.inet_pton(socket.AF_INET6, prefix)
+    return bytes([134, 0, 0, 0, 64, 0]) + lifetime.to_bytes(2, "big") + bytes(8) + option
+
+
+def test_addresses_and_routes_by_router_advertisement(n):
+    box = n.python("""
+import subprocess
+def show(*a): return subprocess.run(("ip", "-6") + a, capture_output=True, text=True).stdout
+say("up"); hear()
+end = time.time() + 60
+while "fd88::" not in show("addr") or "tentative" in show("addr") or "proto ra" not in show("route"):
+    assert time.time() < end, show("addr") + show("route")
+    time.sleep(0.05)
+say([l.split()[1] for l in show("-o", "addr").splitlines() if "fd88::" in l] != [])
+say([l.split()[2] for l in show("route").splitlines() if l.startswith("default") and "proto ra" in l])
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+while True:
+    try:
+        s.sendto(b"by the new address", ("fd88::1", 4000))
+        break
+    except OSError: time.sleep(0.05)
+hear()
+""")
+    box.hear()
+    sh("ip", "-n", n.peer, "addr", "add", "fd88::1/64", "dev", "eth0", "nodad")
+    server = n.sock(socket.AF_INET6, socket.SOCK_DGRAM)
+    server.bind(("fd88::1", 4000))
+    with n.inside():
+        scope = socket.if_nametoindex("eth0")
+    wait_linklocal(n.peer)
+    link_local = [a["local"] for i in json.loads(ip("-n", n.peer, "-6", "-j", "addr", "show", "dev", "eth0")) for a in i.get("addr_info", []) if a.get("scope") == "link"][0]
+    s = n.sock(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+    # A host asks for routers when its interface comes up: RFC 4861 6.3.7; that may be over when we begin to listen.
+    s.bind((link_local, 0, 0, scope))
+    s.sendto(advertisement(1800, "fd88::", 0xC0), ("ff02::1", 0, 0, scope))
+    box.say()
+    eq(box.hear(), "True")
+    eq(box.hear(), repr([link_local]))
+    data, addr = server.recvfrom(100)
+    assert data == b"by the new address" and addr[0].startswith("fd88::"), (data, addr)
+    box.say()
+    box.end()
+
+
+def test_a_container_with_two_networks(n):
+    sh("ip", "-n", n.peer, "link", "add", "eth1", "type", "veth", "peer", "name", "eth1", "netns", n.box)
+    for ns, a4, a6 in ((n.peer, "10.79.0.1", "fd79::1"), (n.box, "10.79.0.2", "fd79::2")):
+        sh("ip", "-n", ns, "addr", "add", a4 + "/24", "dev", "eth1")
+        sh("ip", "-n", ns, "addr", "add", a6 + "/64", "dev", "eth1", "nodad")
+        sh("ip", "-n", ns, "link", "set", "eth1", "up")
+    sh("ip", "-n", n.box, "route", "add", "10.80.0.0/16", "via", "10.79.0.1")
+    sh("ip", "-n", n.peer, "addr", "add", "10.80.1.1/32", "dev", "lo")
+    wait_linklocal(n.box)
+    before = picture(n.box)
+    servers = [n.listener(f) for f in (socket.AF_INET, socket.AF_INET6)]
+    ports = [s.getsockname()[1] for s in servers]
+    box = n.python(f"""
+say([i[1] for i in socket.if_nameindex()])
+for i, (a, b) in enumerate((("10.77.0.1", "10.79.0.1"), ("fd77::1", "fd79::1"))):
+    for to in (a, b):
+        s = socket.create_connection((to, {ports}[i]))
+        say(s.getsockname()[0]); s.close()
+say(socket.create_connection(("10.80.1.1", {ports}[0])).getsockname()[0])
+hear()
+""")
+    eq(box.hear(), "['lo', 'eth0', 'eth1']")
+    eq([box.hear() for _ in range(4)], ["10.77.0.2", "10.79.0.2", "fd77::2", "fd79::2"])
+    eq(box.hear(), "10.79.0.2")
+    box.end()
+    same(n.box, before)
+    for s in servers:
+        s.close()
