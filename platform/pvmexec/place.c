@@ -17,8 +17,9 @@
  * up, and a wake-up on the same CPU costs next to nothing. If two of them turn out to be active at once for long, one moves.
  *
  * Yielding is nearly twice as fast as sleeping and being woken, as long as there is nobody else on the CPU to yield to: who
- * yields is last in the queue for a whole time slice. So it is done while there are no more than two contexts awake on the CPU
- * (two are what it takes to talk with each other), and as soon as a turn takes long, not again for many calls.
+ * yields is last in the queue for a whole time slice. So it is done while there are few contexts awake on the CPU (two are what
+ * it takes to talk with each other; with four, a server and its clients, it still pays), and as soon as a turn takes long, not
+ * again for many calls.
  *
  * What runs on the CPUs besides this sandbox is not known here. That is why a pin does not outlast a long run of guest code.
  */
@@ -40,7 +41,7 @@
 #define HOLD_MAX       4096
 #define YIELDS         3  /* times to yield before going to sleep */
 #define YIELD_GOOD     8  /* quick turns in a row, and the past is forgotten */
-#define YIELD_PAIRS    2  /* contexts awake on the CPU at most */
+#define YIELD_PAIRS    4  /* contexts awake on the CPU at most */
 #define YIELD_US       50 /* a turn that takes longer is one not worth to yield for */
 #define YIELD_HOLD_MIN 16 /* turns to wait by sleeping after such a one; doubled each time */
 #define YIELD_HOLD_MAX 4096
