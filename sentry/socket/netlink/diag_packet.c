@@ -68,13 +68,14 @@ int diag_netlink(const struct diag_request *q, struct nl_reply *r)
                                      .ndiag_portid = n->port,
                                      .ndiag_dst_portid = n->connected ? n->peer.nl_pid : 0,
                                      .ndiag_ino = (uint32_t)n->s.ino};
+        uint32_t groups = n->groups;
 
         if (req.sdiag_protocol != NDIAG_PROTO_ALL && req.sdiag_protocol != n->s.protocol)
             continue;
         diag_cookie(m.ndiag_cookie, n->s.ino);
         nl_begin(r, SOCK_DIAG_BY_FAMILY, NLM_F_MULTI, &m, sizeof(m));
         if (req.ndiag_show & NDIAG_SHOW_GROUPS)
-            nl_attr(r, NETLINK_DIAG_GROUPS, &n->groups, sizeof(n->groups));
+            nl_attr(r, NETLINK_DIAG_GROUPS, &groups, sizeof(groups));
         if (req.ndiag_show & NDIAG_SHOW_MEMINFO)
             diag_put_meminfo(r, NETLINK_DIAG_MEMINFO, &n->s, (uint32_t)atomic_load(&n->s.rq.bytes), 0);
         nl_end(r);

@@ -37,7 +37,6 @@ static int bind_port(struct netlink_sock *n, struct task *t, uint32_t port)
     struct net *net = n->s.net;
     int r = 0;
 
-    mutex_lock(&n->s.lock);
     mutex_lock(&net->netlink_lock);
     if (n->port) {
         r = port && port != n->port ? -EINVAL : 0;
@@ -51,7 +50,6 @@ static int bind_port(struct netlink_sock *n, struct task *t, uint32_t port)
     if (!r && !n->port)
         n->port = port;
     mutex_unlock(&net->netlink_lock);
-    mutex_unlock(&n->s.lock);
     return r;
 }
 
@@ -482,9 +480,11 @@ static int netlink_getsockopt(struct socket *s, struct task *t, int level, int n
     if (level != SOL_NETLINK)
         return -ENOPROTOOPT;
     if (name == NETLINK_LIST_MEMBERSHIPS) {
-        if (*len >= sizeof(n->groups))
-            memcpy(val, &n->groups, sizeof(n->groups));
-        *len = sizeof(n->groups);
+        uint32_t groups = n->groups;
+
+        if (*len >= sizeof(groups))
+            memcpy(val, &groups, sizeof(groups));
+        *len = sizeof(groups);
         return 0;
     }
     if (!is_flag_option(name))

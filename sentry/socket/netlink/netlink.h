@@ -11,15 +11,16 @@
 #include "sentry/socket/socket.h"
 
 #include <linux/netlink.h>
+#include <stdatomic.h>
 
 struct netlink_sock {
     struct socket s;
-    struct list_head all_node; /* net->netlink_lock */
-    uint32_t port;             /* s.lock and netlink_lock; 0: not bound */
-    uint32_t groups;           /* s.lock, like the rest */
+    struct list_head all_node; /* net->netlink_lock, inside which s.lock may be taken */
+    atomic_uint port;          /* 0: not bound; changed under netlink_lock */
+    atomic_uint groups;        /* joined: bit per group */
     struct sockaddr_nl peer;   /* of connect(2) */
     bool connected;
-    uint32_t flags; /* bit per NETLINK_* option that is a truth value */
+    atomic_uint flags; /* bit per NETLINK_* option that is a truth value */
 };
 
 /* A reply being built: messages one after another in `buf`. */
