@@ -31,7 +31,7 @@ static void add_bools(struct json_object *o, const char *const *keys, size_t n, 
 
 static void add_linux(struct json_object *doc)
 {
-    static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"};
+    static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
     static const char *const actions[] = {"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
                                           "SCMP_ACT_LOG",   "SCMP_ACT_TRACE", "SCMP_ACT_TRAP", "SCMP_ACT_KILL_THREAD"};
     static const char *const operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",       "SCMP_CMP_LE",
@@ -59,25 +59,29 @@ static void add_linux(struct json_object *doc)
     add_bools(add_object(lin, "apparmor"), enabled, 1, false);
     add_bools(add_object(lin, "selinux"), enabled, 1, false);
     add_bools(add_object(lin, "intelRdt"), enabled, 1, false);
+    add_bools(add_object(lin, "netDevices"), enabled, 1, false);
+    add_bools(add_object(add_object(lin, "mountExtensions"), "idmap"), enabled, 1, true);
 }
 
 static int cmd_features(const struct cli *cli, void *opts, int argc, char **argv, struct error *e)
 {
-    static const char *const options[] = {
-        "async",  "atime",  "bind",        "defaults", "dev",      "diratime",   "dirsync",     "exec",      "noatime", "nodev",
-        "noexec", "nosuid", "private",     "rbind",    "relatime", "ro",         "rprivate",    "rshared",   "rslave",  "rw",
-        "shared", "slave",  "strictatime", "suid",     "sync",     "unbindable", "runbindable", "nodiratime"};
-    struct json_object *doc = json_object_new_object(), *hooks = json_object_new_array();
+    struct json_object *doc = json_object_new_object(), *hooks = json_object_new_array(), *options = json_object_new_array();
+    static const char *const unsafe[] = {"dev.runsc-c."};
+    const char *name;
 
     json_object_object_add(doc, "ociVersionMin", json_object_new_string("1.0.0"));
     json_object_object_add(doc, "ociVersionMax", json_object_new_string(OCI_VERSION));
     for (int k = 0; k < NR_HOOK_KINDS; k++)
         json_object_array_add(hooks, json_object_new_string(hook_kind_name((enum hook_kind)k)));
     json_object_object_add(doc, "hooks", hooks);
-    json_object_object_add(doc, "mountOptions", strings(options, ARRAY_SIZE(options)));
+    for (size_t i = 0; (name = mount_option_name(i)); i++)
+        json_object_array_add(options, json_object_new_string(name));
+    json_object_object_add(doc, "mountOptions", options);
     add_linux(doc);
     json_object_object_add(add_object(doc, "annotations"), "org.opencontainers.runsc-c.version",
                            json_object_new_string(RUNSC_C_VERSION));
+    /* They set flags of the sandbox; see flags_from_annotations(). */
+    json_object_object_add(doc, "potentiallyUnsafeConfigAnnotations", strings(unsafe, ARRAY_SIZE(unsafe)));
     printf("%s\n", json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(doc);
     return 0;

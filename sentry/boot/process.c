@@ -236,6 +236,7 @@ int boot_spawn(struct sandbox *sb, const struct spec_process *spec, const struct
         .sched_priority = spec->sched_priority,
         .ioprio = spec->ioprio,
         .personality = spec->personality,
+        .cpus = spec->bound ? spec->cpus : NULL,
         .held = spec->held,
         .killable_init = spec->killable_init,
         .exited = exited,

@@ -21,7 +21,11 @@
 #include <sys/sysmacros.h>
 
 /* Flags of mount(2) that belong to the mount and not to the file system. */
-#define MOUNT_FLAGS (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
+#define MOUNT_FLAGS \
+    (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME | MS_NOSYMFOLLOW)
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256
+#endif
 
 /* A layer in memory on top of the host's tree. */
 static int make_overlay(struct sandbox *sb, struct super_block *host, struct super_block **out)
@@ -116,14 +120,28 @@ static int make_super(struct sandbox *sb, const struct spec_mount *m, struct sup
     return type ? type->create(type, &sb->caller, m->source, m->data, out) : -ENODEV;
 }
 
+static int remount_one(struct sandbox *sb, const struct spec_mount *m, struct error *e)
+{
+    struct path at = {0};
+    int r = vfs_lookup(&sb->caller, NULL, m->destination, LOOKUP_FOLLOW, 0, &at);
+
+    if (r == 0)
+        r = mount_remount(&at, m->flags & MOUNT_FLAGS);
+    path_put(&at);
+    return r < 0 ? error_set(e, -r, "remount %s", m->destination) : 0;
+}
+
 static int mount_one(struct sandbox *sb, const struct spec_mount *m, struct error *e)
 {
     bool is_dev = strcmp(m->destination, "/dev") == 0 && !m->bind;
     struct super_block *super = NULL;
     struct path at = {0}, top = {0};
     bool directory;
-    int r = make_super(sb, m, &super);
+    int r;
 
+    if (m->remount)
+        return remount_one(sb, m, e);
+    r = make_super(sb, m, &super);
     if (r < 0)
         return error_set(e, -r, "mount %s on %s", m->type, m->destination);
     directory = S_ISDIR(super->root->inode->mode);

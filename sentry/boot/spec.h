@@ -13,6 +13,8 @@
 
 struct sock_filter;
 
+enum { SPEC_CPU_WORDS = 16 }; /* 1024 CPUs, as the sentry knows them */
+
 /* Capability sets as bit masks, as in struct cred. */
 struct spec_caps {
     uint64_t bounding, effective, inheritable, permitted, ambient;
@@ -41,7 +43,9 @@ struct spec_process {
     int nice, sched_policy, sched_priority; /* as for sched_setattr(2) */
     int ioprio;                             /* as for ioprio_set(2); 0: none */
     unsigned long personality;              /* as for personality(2) */
-    bool held, killable_init;               /* see sentry/kernel/boot.h */
+    bool bound;                             /* to these CPUs of the container's, by a bit each */
+    uint64_t cpus[SPEC_CPU_WORDS];
+    bool held, killable_init; /* see sentry/kernel/boot.h */
 };
 
 /* At most this many descriptors besides 0, 1 and 2 can be given to a process. */
@@ -81,7 +85,13 @@ struct spec_mount {
     unsigned long flags;       /* MS_* */
     unsigned long propagation; /* MS_SHARED, MS_SLAVE...; 0: leave */
     bool bind, recursive;
-    bool copy_up;  /* a tmpfs begins with what it covers */
+    bool copy_up; /* a tmpfs begins with what it covers */
+    bool remount; /* changes the flags of what is mounted there */
+    /* bind: ids are translated, see cmd/runsc-c/sandbox/idmount.h; none: they are as they are. */
+    const struct spec_idmap *uid_maps, *gid_maps;
+    size_t nr_uid_maps, nr_gid_maps;
+    bool idmap, idmap_recursive;
+    bool detached; /* source_fd is a detached mount already */
     int source_fd; /* bind: O_PATH descriptor of the host file or directory, owned by the spec's maker */
 };
 

@@ -230,6 +230,8 @@ int control_process_pack(const struct spec_process *p, RunscC__Process *out)
     out->sched_priority = p->sched_priority;
     out->ioprio = p->ioprio;
     out->personality = p->personality;
+    out->n_cpus = p->bound ? SPEC_CPU_WORDS : 0;
+    out->cpus = (uint64_t *)p->cpus;
     return 0;
 }
 
@@ -274,7 +276,10 @@ int control_process_unpack(const RunscC__Process *p, struct spec_process *out)
         .sched_priority = p->sched_priority,
         .ioprio = p->ioprio,
         .personality = p->personality,
+        .bound = p->n_cpus > 0,
     };
+    for (size_t i = 0; i < p->n_cpus && i < SPEC_CPU_WORDS; i++)
+        out->cpus[i] = p->cpus[i];
     if (!out->argv || !out->envp || !limits || p->n_argv == 0) {
         control_process_unpack_free(out);
         return p->n_argv == 0 ? -EINVAL : -ENOMEM;

@@ -49,8 +49,9 @@ struct process_params {
     int nice, sched_policy, sched_priority; /* as sched_setattr(2) would set them */
     int ioprio;                             /* IOPRIO_PRIO_VALUE; 0: none */
     unsigned long personality;
-    bool held;          /* pid 1 is made, but waits for kernel_release_init() */
-    bool killable_init; /* pid 1 is not protected from signals that it does not handle: `do`, where it is no init */
+    const uint64_t *cpus; /* CPU_MASK_WORDS of its affinity, see sentry/kernel/cpus.h; NULL: all */
+    bool held;            /* pid 1 is made, but waits for kernel_release_init() */
+    bool killable_init;   /* pid 1 is not protected from signals that it does not handle: `do`, where it is no init */
     /*
      * The process is gone: its wait status. Called once, on its last thread, without locks. For pid 1 all other processes are
      * gone as well. May be NULL.

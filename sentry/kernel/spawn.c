@@ -5,6 +5,7 @@
 #include "sentry/kernel/boot.h"
 
 #include "sentry/kernel/clock.h"
+#include "sentry/kernel/cpus.h"
 #include "sentry/kernel/exec.h"
 #include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/task_internal.h"
@@ -182,7 +183,9 @@ static int make_process(struct kernel *k, const struct process_params *p, struct
     task_caller_refresh(t);
     tgroup_timers_init(tg);
     tg->sighand = sighand_alloc();
-    return tg->sighand ? 0 : -ENOMEM;
+    if (!tg->sighand)
+        return -ENOMEM;
+    return p->cpus ? task_set_affinity(t, p->cpus) : 0;
 }
 
 /* Into the tables, as leader of a session of its own. */

@@ -210,7 +210,79 @@ def test_tmpcopyup_begins_with_what_is_covered(b):
     refuses(b, "tmpcopyup is for tmpfs", "run", "c1")
 
 
+@unittest.skipUnless(os.geteuid() == 0, "the host's root only maps ids of mounts")
+def test_idmapped_mounts(b):
+    src = os.path.join(b.dir, "src")
+    os.makedirs(os.path.join(src, "sub"))
+    for name, uid in (("root", 0), ("other", 7)):
+        open(os.path.join(src, name), "w").close()
+        os.chown(os.path.join(src, name), uid, uid + 1)
+    maps = {"uidMappings": [{"containerID": 0, "hostID": 1000, "size": 100}], "gidMappings": [{"containerID": 0, "hostID": 2000, "size": 100}]}
+    mount = {"destination": "/mnt", "type": "bind", "source": src, "options": ["rbind", "ridmap"], **maps}
+    b.config["mounts"].append(mount)
+    look = "stat -c %u:%g /mnt/root /mnt/other; echo > /mnt/new 2>/dev/null || echo refused"
+    eq(b.sh(look).run()[:2], (0, "1000:2001\n1007:2008\nrefused\n"))  # root's own id is not in the map
+    # With ids of the container's, what is root's on the disk is the container's root's.
+    b.config["linux"].update({k: [{"containerID": 0, "hostID": 70000, "size": 1000}] for k in maps})
+    b.config["linux"]["namespaces"].append({"type": "user"})
+    os.chown(b.rootfs, 70000, 70000)
+    b.config["mounts"][-1] = {"destination": "/mnt", "type": "bind", "source": src, "options": ["bind", "idmap"]}
+    eq(b.sh("stat -c %u:%g /mnt/root /mnt/other; touch /mnt/sub/new").run()[:2], (0, "0:1\n7:8\n"))
+    b.config["process"].update(user={"uid": 3, "gid": 4}, capabilities={})
+    os.chmod(src, 0o777)
+    eq(b.sh("touch /mnt/mine").run()[0], 0)
+    eq([(st.st_uid, st.st_gid) for st in (os.stat(os.path.join(src, n)) for n in ("sub/new", "mine"))], [(0, 0), (3, 4)])
+
+
+def test_idmaps_that_mean_nothing_are_refused(b):
+    one = [{"containerID": 0, "hostID": 1000, "size": 1}]
+    for more, pattern in (({"options": ["bind", "idmap"]}, "idmap without mappings"), ({"options": ["bind", "idmap"], "uidMappings": one}, "go together"),
+                          ({"type": "tmpfs", "uidMappings": one, "gidMappings": one}, "bind mounts only"), ({"options": ["bind"], "uidMappings": [{"hostID": "x"}]}, "hostID")):
+        b.config["mounts"] = b.config["mounts"][:4] + [{"destination": "/mnt", "source": b.dir, "options": ["size=1k"], **more}]
+        refuses(b, pattern, "run", "c1")
+    b.config["mounts"][-1] = {"destination": "/mnt", "type": "bind", "source": "/proc", "options": ["bind", "idmap"], "uidMappings": one, "gidMappings": one}
+    refuses(b, "mount /mnt: the host cannot map the ids of /proc|not allow", "run", "c1")
+
+
+def test_recursive_options_and_remounts(b):
+    src = os.path.join(b.dir, "src")
+    os.mkdir(src)
+    os.symlink("/etc", os.path.join(src, "link"))
+    b.config["mounts"] += [{"destination": "/mnt", "type": "bind", "source": src, "options": ["rbind", "rro", "rnosymfollow"]},
+                           {"destination": "/again", "type": "tmpfs", "source": "tmpfs", "options": ["noexec"]},
+                           {"destination": "/again", "options": ["remount", "ro"]}]
+    code, out, err = b.sh("touch /mnt/x; touch /again/x; ls /mnt/link/ || echo no; grep -c -E ' /(mnt|again) [a-z]* ro[, ]' /proc/self/mounts").run()
+    eq(out, "no\n2\n")
+    eq(err.count("Read-only"), 2)
+
+
+def test_features_name_what_is_parsed(b):
+    f = json.loads(b.cli("features")[1])
+    assert {"ro", "rro", "rnosymfollow", "idmap", "ridmap", "rbind", "tmpcopyup", "remount", "runbindable"} <= set(f["mountOptions"]), f["mountOptions"]
+    eq(len(f["mountOptions"]), len(set(f["mountOptions"])))
+    eq((f["linux"]["mountExtensions"]["idmap"]["enabled"], f["potentiallyUnsafeConfigAnnotations"]), (True, ["dev.runsc-c."]))
+    assert "time" in f["linux"]["namespaces"]
+
+
+def test_exec_may_be_bound_to_cpus(b):
+    b.config["process"]["execCPUAffinity"] = {"initial": "0", "final": "0"}
+    eq(b.args("sleep", "100").detached("c1", "run", "-d"), 0)
+    eq(b.cli("exec", "c1", "grep", "Cpus_allowed_list", "/proc/self/status")[1].split()[1], "0")
+    # It is not for init.
+    assert os.cpu_count() == 1 or b.cli("exec", "c1", "grep", "Cpus_allowed_list", "/proc/1/status")[1].split()[1] != "0"
+    b.config["process"]["execCPUAffinity"] = {"final": "1000"}
+    refuses(b, "Invalid argument|invalid argument", "exec", "c1", "true")
+    for bad in ("x", "3-1", "1,", "0-5000", "-1"):
+        b.config["process"]["execCPUAffinity"] = {"final": bad}
+        refuses(b, "execCPUAffinity.final: .* is no list of CPUs", "exec", "c1", "true")
+    b.cli("delete", "-f", "c1")
+
+
 def test_what_is_not_supported_is_refused_by_name(b):
+    for key, value in (("memoryPolicy", {"mode": "MPOL_LOCAL"}), ("netDevices", {"eth0": {}}), ("personality", {"domain": "LINUX", "flags": ["X"]}), ("resources", {"rdma": {"mlx": {"hcaHandles": 1}}})):
+        b.config["linux"][key] = value
+        refuses(b, f"linux.{key}.*: Operation not supported", "run", "c1")
+        del b.config["linux"][key]
     b.config["linux"]["intelRdt"] = {"closID": "x"}
     refuses(b, "linux.intelRdt: Operation not supported", "run", "c1")
     del b.config["linux"]["intelRdt"]

@@ -197,7 +197,7 @@ static int check_devices(struct json_object *o, struct error *e)
 
 int resources_parse(struct json_object *o, struct resources *r, struct error *e)
 {
-    struct json_object *memory = NULL, *cpu = NULL, *net = NULL;
+    struct json_object *memory = NULL, *cpu = NULL, *net = NULL, *rdma = NULL;
     bool no_oom = r->disable_oom_killer == 1;
     int ret;
 
@@ -205,8 +205,11 @@ int resources_parse(struct json_object *o, struct resources *r, struct error *e)
         (ret = check_devices(o, e)) < 0 || (ret = json_get_object(o, "linux.resources", "memory", false, &memory, e)) < 0 ||
         (ret = json_get_object(o, "linux.resources", "cpu", false, &cpu, e)) < 0 ||
         (ret = json_get_object(o, "linux.resources", "network", false, &net, e)) < 0 ||
+        (ret = json_get_object(o, "linux.resources", "rdma", false, &rdma, e)) < 0 ||
         (ret = parse_pairs(o, "linux.resources", "hugepageLimits", "pageSize", "limit", &r->huge, &r->nr_huge, e)) < 0)
         return ret;
+    if (rdma && json_object_object_length(rdma) > 0)
+        return error_set(e, ENOTSUP, "linux.resources.rdma");
     if (memory && (ret = json_get_bool(memory, "linux.resources.memory", "disableOOMKiller", &no_oom, e)) < 0)
         return ret;
     if (no_oom)

@@ -163,8 +163,9 @@ int oci_parse_config(struct bundle *b, struct error *e)
         return error_set(e, ENAMETOOLONG, "hostname");
     if ((r = json_get_object(b->doc, "", "process", true, &process, e)) < 0 ||
         (r = oci_parse_process(process, &b->spec.process, e)) < 0 || (r = parse_root(b, e)) < 0 ||
-        (r = oci_parse_mounts(b, b->doc, e)) < 0 || (r = parse_linux(b, e)) < 0 || (r = parse_annotations(b, e)) < 0)
+        (r = parse_linux(b, e)) < 0 || (r = oci_parse_mounts(b, b->doc, e)) < 0 || (r = parse_annotations(b, e)) < 0)
         return r;
+    b->spec.process.bound = false; /* execCPUAffinity is for what comes after init */
     return parse_hooks(b, e);
 }
 

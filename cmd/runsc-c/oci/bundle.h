@@ -42,9 +42,15 @@ int must_check oci_parse_config(struct bundle *b, struct error *e);
 int must_check oci_parse_process(struct json_object *o, struct spec_process *out, struct error *e);
 /* `o` is the "linux" object: all but resources, ids, masks and the root's propagation. */
 int must_check oci_parse_linux(struct bundle *b, struct json_object *o, struct error *e);
+/* An array of maps of ids. `key` is its name in `o`, of JSON path `where`. */
+int must_check oci_parse_idmap(struct json_object *o, const char *where, const char *key, const struct spec_idmap **out,
+                               size_t *nr, struct error *e);
 int must_check oci_parse_user_namespace(struct container_spec *s, struct json_object *o, struct error *e);
 int must_check oci_parse_namespaces(struct json_object *linux_obj, struct container_spec *s, struct error *e);
 int must_check oci_parse_seccomp(struct bundle *b, struct json_object *o, struct error *e);
+/* To be called when the container's own map of ids is known. */
 int must_check oci_parse_mounts(struct bundle *b, struct json_object *o, struct error *e);
+/* The names of all options that are not a file system's own, for `features`: NULL behind the last. */
+const char *mount_option_name(size_t i);
 
 #endif

@@ -80,13 +80,17 @@ static int parse_devices(struct container_spec *s, struct json_object *o, struct
 static int parse_personality(struct container_spec *s, struct json_object *o, struct error *e)
 {
     struct json_object *p = NULL;
-    const char *domain = NULL;
+    const char *domain = NULL, **flags = NULL;
     int r = json_get_object(o, "linux", "personality", false, &p, e);
 
     if (r < 0 || !p)
         return r;
-    if ((r = json_get_string(p, "linux.personality", "domain", true, &domain, e)) < 0)
+    if ((r = json_get_string(p, "linux.personality", "domain", true, &domain, e)) < 0 ||
+        (r = json_get_strings(p, "linux.personality", "flags", false, &flags, e)) < 0)
         return r;
+    if (flags && flags[0]) /* the spec has none */
+        return error_set(e, ENOTSUP, "linux.personality.flags: %s", flags[0]);
+    free(flags);
     if (strcmp(domain, "LINUX") == 0)
         s->process.personality = PER_LINUX;
     else if (strcmp(domain, "LINUX32") == 0)
@@ -97,18 +101,26 @@ static int parse_personality(struct container_spec *s, struct json_object *o, st
 }
 
 /*
- * Caches of the host's processor are not there to be divided among containers. Labels of the host's security modules
- * (mountLabel, process.selinuxLabel, process.apparmorProfile) are accepted without an effect: they confine what calls a process
- * may make of the host's kernel, and the guest makes none.
+ * Memory policies are for nodes of the host's memory, which guests do not see. Caches of the host's processor are not there to
+ * be divided among containers. Labels of the host's security modules (mountLabel, process.selinuxLabel,
+ * process.apparmorProfile) are accepted without an effect: they confine what calls a process may make of the host's kernel, and
+ * the guest makes none.
  */
 static int refuse_others(struct json_object *o, struct error *e)
 {
-    struct json_object *rdt = NULL;
-    int r = json_get_object(o, "linux", "intelRdt", false, &rdt, e);
+    static const char *const names[] = {"intelRdt", "memoryPolicy", "netDevices"};
+    const char *label = NULL;
 
-    if (r < 0 || !rdt || json_object_object_length(rdt) == 0)
-        return r;
-    return error_set(e, ENOTSUP, "linux.intelRdt");
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct json_object *v = NULL;
+        int r = json_get_object(o, "linux", names[i], false, &v, e);
+
+        if (r < 0)
+            return r;
+        if (v && json_object_object_length(v) > 0)
+            return error_set(e, ENOTSUP, "linux.%s", names[i]);
+    }
+    return json_get_string(o, "linux", "mountLabel", false, &label, e);
 }
 
 int oci_parse_linux(struct bundle *b, struct json_object *o, struct error *e)

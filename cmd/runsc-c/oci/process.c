@@ -257,6 +257,66 @@ static int parse_scheduler(struct json_object *o, struct spec_process *p, struct
     return 0;
 }
 
+/* Of the host's security modules; see oci/linux.c. */
+static int check_labels(struct json_object *o, struct error *e)
+{
+    const char *label = NULL;
+    int r = json_get_string(o, "process", "apparmorProfile", false, &label, e);
+
+    return r < 0 ? r : json_get_string(o, "process", "selinuxLabel", false, &label, e);
+}
+
+/* "0-3,7" */
+static bool parse_cpus(const char *s, uint64_t mask[SPEC_CPU_WORDS])
+{
+    do {
+        char *end;
+        unsigned long first = strtoul(s, &end, 10), last = first;
+
+        if (end == s || *s < '0' || *s > '9')
+            return false;
+        if (*end == '-') {
+            s = end + 1;
+            last = strtoul(s, &end, 10);
+            if (end == s || *s < '0' || *s > '9')
+                return false;
+        }
+        if (first > last || last >= 64 * SPEC_CPU_WORDS)
+            return false;
+        for (unsigned long i = first; i <= last; i++)
+            mask[i / 64] |= 1ULL << (i % 64);
+        s = end + 1;
+        if (*end == '\0')
+            return true;
+        if (*end != ',')
+            return false;
+    } while (true);
+}
+
+/* Where the runtime itself runs at first ("initial") makes no difference: the sentry is there already, in its cgroup. */
+static int parse_affinity(struct json_object *o, struct spec_process *p, struct error *e)
+{
+    static const char *const keys[] = {"initial", "final"};
+    struct json_object *a = NULL;
+    int r = json_get_object(o, "process", "execCPUAffinity", false, &a, e);
+
+    for (size_t i = 0; r == 0 && a && i < ARRAY_SIZE(keys); i++) {
+        uint64_t mask[SPEC_CPU_WORDS] = {0};
+        const char *list = NULL;
+
+        r = json_get_string(a, "process.execCPUAffinity", keys[i], false, &list, e);
+        if (r < 0 || !list || !list[0])
+            continue;
+        if (!parse_cpus(list, mask))
+            return error_set(e, 0, "process.execCPUAffinity.%s: \"%s\" is no list of CPUs", keys[i], list);
+        if (i == 1) {
+            p->bound = true;
+            memcpy(p->cpus, mask, sizeof(mask));
+        }
+    }
+    return r;
+}
+
 int oci_parse_process(struct json_object *o, struct spec_process *p, struct error *e)
 {
     struct json_object *size = NULL;
@@ -288,7 +348,7 @@ int oci_parse_process(struct json_object *o, struct spec_process *p, struct erro
             return error_set(e, ENOMEM, "process.env");
     }
     if ((r = parse_user(o, p, e)) < 0 || (r = parse_caps(o, &p->caps, e)) < 0 || (r = parse_io_priority(o, p, e)) < 0 ||
-        (r = parse_scheduler(o, p, e)) < 0)
+        (r = parse_scheduler(o, p, e)) < 0 || (r = parse_affinity(o, p, e)) < 0 || (r = check_labels(o, e)) < 0)
         return r;
     return parse_rlimits(o, p, e);
 }

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int parse_map(struct json_object *o, const char *key, const struct spec_idmap **out, size_t *nr, struct error *e)
+int oci_parse_idmap(struct json_object *o, const char *where, const char *key, const struct spec_idmap **out, size_t *nr,
+                    struct error *e)
 {
     struct json_object *list = NULL;
     struct spec_idmap *map;
-    int r = json_get_array(o, "linux", key, false, &list, e);
+    int r = json_get_array(o, where, key, false, &list, e);
     size_t n;
 
     if (r < 0 || !list)
@@ -18,7 +19,7 @@ static int parse_map(struct json_object *o, const char *key, const struct spec_i
     n = json_object_array_length(list);
     map = calloc(n + 1, sizeof(*map));
     if (!map)
-        return error_set(e, ENOMEM, "linux.%s", key);
+        return error_set(e, ENOMEM, "%s.%s", where, key);
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct json_object *m = json_object_array_get_idx(list, i);
         int64_t inside = 0, outside = 0, size = 0;
@@ -28,7 +29,7 @@ static int parse_map(struct json_object *o, const char *key, const struct spec_i
             r = json_get_int(m, key, "size", 1, UINT32_MAX, &size, e);
         map[i] = (struct spec_idmap){(uint32_t)inside, (uint32_t)outside, (uint32_t)size};
         if (r == 0 && size == 0)
-            r = error_set(e, 0, "linux.%s: a range without a size", key);
+            r = error_set(e, 0, "%s.%s: a range without a size", where, key);
     }
     *out = map;
     *nr = n;
@@ -57,7 +58,7 @@ int oci_parse_user_namespace(struct container_spec *s, struct json_object *o, st
     /* One that is given by its path has its map already. */
     if (r < 0 || !found || s->nr_uid_maps)
         return r;
-    if ((r = parse_map(o, "uidMappings", &s->uid_maps, &s->nr_uid_maps, e)) < 0)
+    if ((r = oci_parse_idmap(o, "linux", "uidMappings", &s->uid_maps, &s->nr_uid_maps, e)) < 0)
         return r;
-    return parse_map(o, "gidMappings", &s->gid_maps, &s->nr_gid_maps, e);
+    return oci_parse_idmap(o, "linux", "gidMappings", &s->gid_maps, &s->nr_gid_maps, e);
 }

@@ -182,7 +182,7 @@ static int detach_trees(struct container_spec *s, struct error *e)
     for (size_t i = 0; i < s->nr_mounts; i++) {
         struct spec_mount *m = &s->mounts[i];
 
-        if (m->bind && (r = detach_tree(&m->source_fd, m->recursive, m->flags & MS_RDONLY)) < 0)
+        if (m->bind && !m->detached && (r = detach_tree(&m->source_fd, m->recursive, m->flags & MS_RDONLY)) < 0)
             return error_set(e, -r, "mount %s", m->source);
     }
     return 0;

@@ -3,6 +3,7 @@
 #include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/hooks.h"
 #include "cmd/runsc-c/network/network.h"
+#include "cmd/runsc-c/sandbox/idmount.h"
 #include "cmd/runsc-c/sandbox/isolate.h"
 #include "cmd/runsc-c/sandbox/signals.h"
 #include "cmd/runsc-c/state.h"
@@ -351,6 +352,8 @@ static pid_t start_sentry(struct start *st, struct error *e)
     if (l->spec->network == SPEC_NETWORK_HOST && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, st->broker) < 0)
         return error_set(e, errno, "socket pair");
     sandbox_look_at_host(l->spec);
+    if ((r = idmount_make(l->spec, e)) < 0)
+        return r;
     signals_block();
     child = isolate_fork(l->spec, &st->iso, e);
     if (child == 0) {
