@@ -103,6 +103,8 @@ static int make_process(struct state_dir *d, const struct exec_opts *o, char **a
     p->argv = (const char **)argv;
     if (o->cwd)
         p->cwd = o->cwd;
+    if (p->cwd[0] != '/')
+        return error_set(e, 0, "--cwd: \"%s\" is not an absolute path", p->cwd);
     if (o->user && (r = parse_user(o->user, p, e)) < 0)
         return r;
     p->no_new_privs |= o->no_new_privs;

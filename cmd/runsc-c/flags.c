@@ -115,6 +115,7 @@ static bool use_runtime_dir(void)
 int flags_check(struct cli *cli, struct error *e)
 {
     static const char *const formats[] = {"text", "json", NULL}, *const overlays[] = {"none", "root", NULL};
+    static const char *const rootless[] = {"auto", "true", "false", NULL};
     static char root[512];
     const char *run = getenv("XDG_RUNTIME_DIR");
     int r;
@@ -131,5 +132,7 @@ int flags_check(struct cli *cli, struct error *e)
     if ((r = parse_network(cli, e)) < 0)
         return r;
     r = check_word("log-format", &cli->log_format, formats, e);
+    if (r == 0)
+        r = check_word("rootless", &cli->rootless, rootless, e);
     return r < 0 ? r : check_word("overlay", &cli->overlay, overlays, e);
 }

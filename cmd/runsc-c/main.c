@@ -99,6 +99,17 @@ static void log_error(const struct cli *cli, const char *text)
     fclose(f);
 }
 
+/* So that whoever reads it finds one, and who has named none that there can be hears of it. */
+static int check_log(const struct cli *cli, struct error *e)
+{
+    int fd = open(cli->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+    if (fd < 0)
+        return error_set(e, errno, "log %s", cli->log);
+    close(fd);
+    return 0;
+}
+
 int cli_start_log(const struct cli *cli, struct error *e)
 {
     int fd = STDERR_FILENO;
@@ -130,6 +141,8 @@ static int parse_globals(struct cli *cli, int argc, char **argv, struct error *e
     }
     if (r >= 0)
         r = flags_check(cli, e);
+    if (r >= 0 && cli->log)
+        r = check_log(cli, e);
     return r < 0 ? r : first;
 }
 
@@ -140,6 +153,8 @@ static const struct command *find_command(const char *name)
             return cli_commands[i];
     return NULL;
 }
+
+static const struct opt no_opts[] = {OPT_END};
 
 static int run_command(const struct cli *cli, int argc, char **argv, int *error_status, struct error *e)
 {
@@ -158,7 +173,8 @@ static int run_command(const struct cli *cli, int argc, char **argv, int *error_
     opts = calloc(1, c->opts_size + 1);
     if (!opts)
         return error_set(e, ENOMEM, "%s", c->name);
-    first = c->opts ? options_parse(c->opts, opts, argc, argv, e) : 1;
+    /* Those that are refused whatever they are told take anything. */
+    first = !c->opts && c->max_args < 0 ? 1 : options_parse(c->opts ? c->opts : no_opts, opts, argc, argv, e);
     if (first < 0)
         return error_prefix(e, first, "%s", c->name);
     n = argc - first;

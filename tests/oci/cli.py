@@ -1,6 +1,7 @@
 """The commands around a container: ps, events, update, wait, debug, spec, install, completion, help."""
 import json
 import os
+import re
 import stat
 import subprocess
 import time
@@ -230,11 +231,33 @@ def test_completion_is_good_shell(b):
     eq(b.cli("completion", "fish")[0], 1)
 
 
-def test_the_manual_page_has_every_command(b):
+def options_of_help(text):
+    return set(re.findall(r"^  (?:-\w, |    )(--[\w-]+)", text, re.M))
+
+
+def test_the_manual_page_has_every_command_and_option(b):
     code, out, _ = b.cli("completion", "man")
     assert code == 0 and out.startswith(".TH RUNSC-C 8"), out[:100]
+    sections = dict(re.findall(r"^\.SS (\w+) (.*?)(?=^\.S[SH])", out, re.M | re.S))
+    eq(sorted(sections), sorted(COMMANDS))
     for c in COMMANDS:
-        assert f"\n.SS {c} " in out, c
+        text = sections[c].replace("\\-", "-")
+        eq((c, set(re.findall(r"^\.B (?:-\w, )?(--[\w-]+)", text, re.M))), (c, options_of_help(b.cli(c, "--help")[1])))
+    top = out.split(".SH GLOBAL OPTIONS")[1].split(".SH COMMANDS")[0].replace("\\-", "-")
+    eq(set(re.findall(r"^\.B (?:-\w, )?(--[\w-]+)", top, re.M)), options_of_help(b.cli("--help")[1]))
+
+
+def test_completion_knows_every_option(b):
+    lines = [b.cli("completion", "bash")[1]]
+    for words in [[], *([c] for c in COMMANDS)]:
+        lines.append(f"COMP_WORDS=(runsc-c {' '.join(words)} --); COMP_CWORD={len(words) + 1}; _runsc_c; echo \"{' '.join(words)} ${{COMPREPLY[@]}}\"")
+    p = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True)
+    eq(p.stderr, "")
+    got = [set(line.split()) for line in p.stdout.splitlines()]
+    eq(got[0], options_of_help(b.cli("--help")[1]))
+    for c, words in zip(COMMANDS, got[1:]):
+        eq(words, {c, "--help"} | options_of_help(b.cli(c, "--help")[1]))
+    eq(sorted(COMMANDS), sorted(re.findall(r"^  (\w+) ", b.cli("--help")[1].split("global options:")[0], re.M)))
 
 
 def test_exec_options(b):

@@ -102,6 +102,8 @@ int json_get_uint(struct json_object *o, const char *where, const char *key, uin
     struct json_object *v;
     int r = member(o, where, key, json_type_int, "an integer", false, &v, e);
 
+    if (r == 0 && v && json_object_get_int64(v) < 0)
+        return error_set(e, 0, "%s%s%s is out of range", where, dot(where), key);
     if (r == 0 && v)
         *out = json_object_get_uint64(v);
     return r;
@@ -125,7 +127,8 @@ int json_get_strings(struct json_object *o, const char *where, const char *key, 
         struct json_object *s = json_object_array_get_idx(v, i);
         if (!json_object_is_type(s, json_type_string) || has_nul(s)) {
             free(list);
-            return error_set(e, 0, "%s%s%s[%zu] is not a string", where, dot(where), key, i);
+            return error_set(e, 0, "%s%s%s[%zu] %s", where, dot(where), key, i,
+                             json_object_is_type(s, json_type_string) ? "contains a NUL" : "is not a string");
         }
         list[i] = json_object_get_string(s);
     }
