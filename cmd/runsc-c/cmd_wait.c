@@ -45,7 +45,7 @@ const struct command command_wait = {.name = "wait",
                                      .run = cmd_wait};
 
 struct debug_opts {
-    const char *log, *level, *strace, *pcap;
+    const char *log, *level, *strace, *pcap, *interface;
     bool pcap_stop;
 };
 
@@ -72,6 +72,10 @@ static int change_log(struct container *c, const struct debug_opts *o, struct er
         debug.strace = strcmp(o->strace, "on") == 0;
     if (o->pcap && (o->log || o->pcap_stop))
         return error_set(e, 0, "--pcap goes with neither --log nor --pcap-stop");
+    if (o->interface && !o->pcap)
+        return error_set(e, 0, "--interface goes with --pcap");
+    if (o->interface)
+        debug.interface = (char *)o->interface;
     if (o->pcap || o->pcap_stop)
         debug.pcap = o->pcap ? 1 : 2;
     if (o->pcap && (fd = open(o->pcap, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC, 0600)) < 0)
@@ -120,8 +124,9 @@ static const struct opt debug_opts[] = {
     O("log", log, "FILE", "have the sentry log to FILE from now on"),
     O("log-level", level, "LEVEL", "warn, info (default) or debug"),
     O("strace", strace, "on|off", "log every system call"),
-    O("pcap", pcap, "FILE", "write the frames of the first interface to FILE from now on"),
-    {"pcap-stop", 0, OPT_FLAG, offsetof(struct debug_opts, pcap_stop), NULL, "end that"},
+    O("pcap", pcap, "FILE", "write the frames of an interface to FILE from now on"),
+    O("interface", interface, "NAME", "which (default: the first that is not the loopback)"),
+    {"pcap-stop", 0, OPT_FLAG, offsetof(struct debug_opts, pcap_stop), NULL, "write no more frames, of any"},
     OPT_END,
 };
 #undef O

@@ -327,7 +327,9 @@ static bool serve_debug(struct conn *c, const RunscC__Request *q)
     int r;
 
     if (q->debug->pcap == 1 && c->in.nr_fds == 1) {
-        r = net_pcap_start(k->net, c->in.fds[0]);
+        const char *name = q->debug->interface;
+
+        r = net_pcap_start(k->net, name && name[0] ? name : NULL, c->in.fds[0]);
         if (r < 0)
             return reply_result(c, q->id, error_set(&e, -r, "capturing frames"), &e);
         c->in.nr_fds = 0;

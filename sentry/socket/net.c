@@ -23,6 +23,7 @@ int net_create(struct kernel *k, struct net **out) NO_THREAD_SAFETY_ANALYSIS
     list_init(&net->unix_all);
     list_init(&net->inflight);
     list_init(&net->netlink_all);
+    list_init(&net->captures);
     atomic_init(&net->unix_max_dgram, 10);
     atomic_init(&net->port_min, 32768);
     atomic_init(&net->port_max, 60999);

@@ -20,7 +20,6 @@ struct net_dns;
 struct net_host;
 struct net_rx;
 struct netstack;
-struct pcap;
 struct seq;
 struct vfs_caller;
 
@@ -48,12 +47,11 @@ struct net {
     atomic_int rmem_max, wmem_max, rmem_default, wmem_default; /* net.core */
     atomic_ullong lo_bytes, lo_packets;
     struct netstack *stack;
-    atomic_bool has_links; /* there are other addresses to reach than our own */
-    struct net_dns *dns;   /* NULL: Docker runs none for us */
-    struct pcap *pcap;     /* the stack's lock; NULL: none is running */
-    int pcap_fd;
-    struct net_rx *rx;     /* the thread that drives the stack */
-    struct net_host *host; /* --network=host: where Internet sockets come from; NULL: the netstack */
+    atomic_bool has_links;     /* there are other addresses to reach than our own */
+    struct net_dns *dns;       /* NULL: Docker runs none for us */
+    struct list_head captures; /* of frames, under way; the stack's lock */
+    struct net_rx *rx;         /* the thread that drives the stack */
+    struct net_host *host;     /* --network=host: where Internet sockets come from; NULL: the netstack */
 
     /* AF_NETLINK */
     struct mutex netlink_lock;
@@ -73,10 +71,10 @@ bool net_host_show(struct net *net, const char *name, struct seq *s);
 /* netdev_ioctl(), answered by the host. */
 long net_host_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
 /*
- * Writes the frames of the first interface that is not the loopback to `fd`, which is taken over on success, until stopped.
- * -ENODEV: there is none; -EBUSY: they are being written already.
+ * Writes the frames of an interface (NULL: the first that is not the loopback) to `fd`, which is taken over on success, until
+ * stopped. -ENODEV: there is none; -EBUSY: they are being written already.
  */
-int must_check net_pcap_start(struct net *net, int fd);
+int must_check net_pcap_start(struct net *net, const char *name, int fd);
 void net_pcap_stop(struct net *net);
 /* Settings in this struct or in the netstack's have been written: both know them afterwards. */
 void net_settings_changed(struct net *net);

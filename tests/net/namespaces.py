@@ -3,6 +3,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -14,8 +15,8 @@ def ip(*argv):
 
 
 def picture(ns):
-    """What a namespace is like, without what passes by itself."""
-    addrs = [{"dev": i["ifname"], "addrs": sorted((a["local"], a["prefixlen"], a.get("label"), a.get("broadcast")) for a in i["addr_info"])} for i in json.loads(ip("-n", ns, "-j", "addr"))]
+    """What a namespace is like, without what comes and goes by itself."""
+    addrs = [{"dev": i["ifname"], "addrs": sorted((a["local"], a["prefixlen"], a.get("label"), a.get("broadcast")) for a in i["addr_info"] if not a["local"].startswith("fe80:"))} for i in json.loads(ip("-n", ns, "-j", "addr"))]
     routes = {v: sorted(json.dumps(r) for r in json.loads(ip("-n", ns, v, "-j", "route", "show", "table", "all")) if r.get("type") not in ("multicast", "anycast") and not r["dst"].startswith("fe80::"))
               for v in ("-4", "-6")}
     off = subprocess.run(["ip", "netns", "exec", ns, "cat", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6"], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -58,7 +59,6 @@ def reach(n):
 
 def test_what_was_taken_is_given_back(n):
     furnish(n)
-    wait_linklocal(n.box)
     before = picture(n.box)
     box = n.python("say(len(open('/proc/net/route').readlines()) > 4); hear()")
     eq(box.hear(), "True")
@@ -71,7 +71,6 @@ def test_what_was_taken_is_given_back(n):
 
 
 def test_what_was_taken_is_given_back_by_delete_after_a_violent_end(n):
-    wait_linklocal(n.box)
     before = picture(n.box)
     bundle = n.bundle(["sleep", "1000"])
     with open(os.devnull, "r+") as null:
@@ -181,15 +180,18 @@ hear()
     box.end()
 
 
-def test_a_container_with_two_networks(n):
+def second_network(n):
     sh("ip", "-n", n.peer, "link", "add", "eth1", "type", "veth", "peer", "name", "eth1", "netns", n.box)
     for ns, a4, a6 in ((n.peer, "10.79.0.1", "fd79::1"), (n.box, "10.79.0.2", "fd79::2")):
         sh("ip", "-n", ns, "addr", "add", a4 + "/24", "dev", "eth1")
         sh("ip", "-n", ns, "addr", "add", a6 + "/64", "dev", "eth1", "nodad")
         sh("ip", "-n", ns, "link", "set", "eth1", "up")
+
+
+def test_a_container_with_two_networks(n):
+    second_network(n)
     sh("ip", "-n", n.box, "route", "add", "10.80.0.0/16", "via", "10.79.0.1")
     sh("ip", "-n", n.peer, "addr", "add", "10.80.1.1/32", "dev", "lo")
-    wait_linklocal(n.box)
     before = picture(n.box)
     servers = [n.listener(f) for f in (socket.AF_INET, socket.AF_INET6)]
     ports = [s.getsockname()[1] for s in servers]
@@ -209,3 +211,55 @@ hear()
     same(n.box, before)
     for s in servers:
         s.close()
+
+
+# Capturing.
+
+def frames(path):
+    """Those of a pcap file, which must be whole."""
+    with open(path, "rb") as f:
+        data = f.read()
+    eq(data[:4], struct.pack("=I", 0xA1B23C4D))
+    at, found = 24, []
+    while at < len(data):
+        length, whole = struct.unpack_from("=II", data, at + 8)
+        eq(length, whole)
+        found.append(data[at + 16:at + 16 + length])
+        at += 16 + length
+    eq(at, len(data))
+    return found
+
+
+def test_frames_of_each_interface_can_be_captured(n):
+    second_network(n)
+    box = n.python("""
+say('up'); hear()
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b'by the first', ('10.77.0.1', 5000)); s.sendto(b'by the second', ('10.79.0.1', 5000))
+p = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+b = bytes([8, 0]) + struct.pack('>HHH', 0, 7, 1) + b'inside'
+sums = sum(struct.unpack('>7H', b)); sums = (sums & 0xffff) + (sums >> 16)
+p.sendto(b[:2] + struct.pack('>H', 0xffff - sums) + b[4:], ('127.0.0.1', 0)); p.recv(100)
+say('done'); hear()
+""")
+    box.hear()
+    s = n.sock(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("", 5000))
+
+    def debug(*argv, check=True):
+        return subprocess.run(n.command("debug", *argv, box.id), check=check, stderr=subprocess.PIPE, text=True, timeout=30 * TIME_FACTOR).stderr
+
+    debug("--pcap", n.dir + "/first")
+    for name in ("eth1", "lo"):
+        debug("--pcap", n.dir + "/" + name, "--interface", name)
+    assert "busy" in debug("--pcap", n.dir + "/twice", "--interface", "eth1", check=False)
+    assert "No such device" in debug("--pcap", n.dir + "/none", "--interface", "eth7", check=False)
+    box.say()
+    eq(sorted(s.recv(100) for _ in range(2)), [b"by the first", b"by the second"])
+    eq(box.hear(), "done")
+    debug("--pcap-stop")
+    box.end()
+    for name, text in (("first", b"by the first"), ("eth1", b"by the second"), ("lo", b"inside")):
+        got = frames(n.dir + "/" + name)
+        eq([len([f for f in got if t in f]) > 0 for t in (b"by the first", b"by the second", b"inside")], [t == text for t in (b"by the first", b"by the second", b"inside")])
+        assert all(f[12:14] in (b"\x08\x00", b"\x08\x06", b"\x86\xdd") for f in got), [f[:14] for f in got]

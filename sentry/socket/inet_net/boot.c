@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* What cannot be set is said and left out: a container with half a network is better than none. */
@@ -180,38 +181,73 @@ void net_settings_changed(struct net *net)
     netstack_unlock(net->stack);
 }
 
-static int start_pcap(struct net *net, int fd) NETSTACK_LOCKED
+/* --- capturing frames --- */
+
+struct capture {
+    struct list_head node; /* in net->captures */
+    struct nic *nic;
+    struct pcap *pcap;
+    int fd;
+};
+
+/* The interface with that name; without one, the first that is not the loopback. */
+static struct nic *capture_nic(struct net *net, const char *name) NETSTACK_LOCKED
 {
     struct nic *nic;
 
-    if (net->pcap)
-        return -EBUSY;
+    if (name)
+        return nic_by_name(net->stack, name);
     list_for_each_entry(nic, &net->stack->nics, node) {
         if (nic != net->stack->lo)
-            return pcap_start(nic, fd, 0, &net->pcap);
+            return nic;
     }
-    return -ENODEV;
+    return NULL;
 }
 
-int net_pcap_start(struct net *net, int fd)
+static int start_pcap(struct net *net, const char *name, struct capture *c) NETSTACK_LOCKED
 {
+    struct capture *other;
     int r;
 
-    netstack_lock(net->stack);
-    r = start_pcap(net, fd);
+    c->nic = capture_nic(net, name);
+    if (!c->nic)
+        return -ENODEV;
+    list_for_each_entry(other, &net->captures, node) {
+        if (other->nic == c->nic)
+            return -EBUSY;
+    }
+    r = pcap_start(c->nic, c->fd, 0, &c->pcap);
     if (r == 0)
-        net->pcap_fd = fd;
+        list_add_tail(&c->node, &net->captures);
+    return r;
+}
+
+int net_pcap_start(struct net *net, const char *name, int fd)
+{
+    struct capture *c = calloc(1, sizeof(*c));
+    int r;
+
+    if (!c)
+        return -ENOMEM;
+    c->fd = fd;
+    netstack_lock(net->stack);
+    r = start_pcap(net, name, c);
     netstack_unlock(net->stack);
+    if (r < 0)
+        free(c);
     return r;
 }
 
 void net_pcap_stop(struct net *net)
 {
     netstack_lock(net->stack);
-    if (net->pcap) {
-        pcap_stop(net->pcap);
-        close(net->pcap_fd);
-        net->pcap = NULL;
+    while (!list_empty(&net->captures)) {
+        struct capture *c = list_first_entry(&net->captures, struct capture, node);
+
+        list_del_init(&c->node);
+        pcap_stop(c->pcap);
+        close(c->fd);
+        free(c);
     }
     netstack_unlock(net->stack);
 }
