@@ -125,6 +125,8 @@ int must_check tcp_shutdown(struct tcp_sock *tp, int how) NETSTACK_LOCKED;
 uint32_t tcp_poll(struct tcp_sock *tp) NETSTACK_LOCKED;
 /* SO_ERROR: a positive errno, cleared; 0: none. The reason of a failed connection, or what ICMP said about a live one. */
 int tcp_take_error(struct tcp_sock *tp) NETSTACK_LOCKED;
+/* Sets it again: a call that had got something done could not tell. */
+void tcp_put_error(struct tcp_sock *tp, int err) NETSTACK_LOCKED;
 int tcp_state(const struct tcp_sock *tp);
 int tcp_inq(struct tcp_sock *tp) NETSTACK_LOCKED;     /* SIOCINQ; -EINVAL on a listener, as the next three */
 int tcp_outq(struct tcp_sock *tp) NETSTACK_LOCKED;    /* SIOCOUTQ */

@@ -22,6 +22,11 @@ int tcp_take_error(struct tcp_sock *tp)
     return err;
 }
 
+void tcp_put_error(struct tcp_sock *tp, int err)
+{
+    tp->err = err;
+}
+
 /* ---- sending ---- */
 
 static ssize_t send_check(struct tcp_sock *tp) NETSTACK_LOCKED

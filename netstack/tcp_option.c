@@ -348,7 +348,8 @@ int tcp_get_so(const struct tcp_sock *tp, enum tcp_so so)
 
 int tcp_path_mtu(struct tcp_sock *tp)
 {
-    if (tp->state == TCPS_CLOSE || tp->state == TCPS_LISTEN)
+    /* A connection that is over still has its route. */
+    if ((tp->state == TCPS_CLOSE && !tp->pmtu) || tp->state == TCPS_LISTEN)
         return -ENOTCONN;
     return ip_route(tp->st, &tp->ep.flow) < 0 ? -ENOTCONN : (int)ip_flow_mtu(&tp->ep.flow);
 }

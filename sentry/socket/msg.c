@@ -89,8 +89,10 @@ int64_t socket_send(struct task *t, struct file *f, struct sk_msg *m)
     if (is_nonblock(f))
         m->flags |= MSG_DONTWAIT;
     r = task_retry_file(t, f, POLLOUT, deadline_after(limit), m->flags & MSG_DONTWAIT, send_try, &op);
-    if (r < 0 && op.done)
+    if (r < 0 && op.done) {
+        sock_keep_error(s, r);
         r = (int64_t)op.done;
+    }
     if (r > 0 && unlikely(m->flags & MSG_ZEROCOPY || s->timestamping || (m->scm && m->scm->timestamping)) &&
         (s->family == AF_INET || s->family == AF_INET6) && !s->ops->own_options)
         tell_sent(s, m, (size_t)r);
@@ -135,8 +137,10 @@ int64_t socket_recv(struct task *t, struct file *f, struct sk_msg *m, int64_t de
     }
     own = deadline_after(limit);
     r = task_retry_file(t, f, POLLIN, own < deadline ? own : deadline, m->flags & MSG_DONTWAIT, recv_try, &op);
-    if (r < 0 && op.done)
+    if (r < 0 && op.done) {
+        sock_keep_error(s, r);
         return (int64_t)op.done;
+    }
     return interrupted(r, limit);
 }
 

@@ -79,6 +79,29 @@ void sock_set_error(struct socket *s, int err)
     atomic_store(&s->err, err);
 }
 
+void sock_keep_error(struct socket *s, ssize_t r)
+{
+    switch (r) {
+    case -ECONNRESET:
+    case -ETIMEDOUT:
+    case -ECONNREFUSED:
+    case -ECONNABORTED:
+    case -EHOSTUNREACH:
+    case -ENETUNREACH:
+    case -EHOSTDOWN:
+    case -ENOPROTOOPT:
+    case -EPROTO:
+    case -EACCES:
+        if (s->ops->put_error)
+            s->ops->put_error(s, (int)-r);
+        else
+            sock_set_error(s, (int)-r);
+        break;
+    default: /* not of the kind that is pending */
+        break;
+    }
+}
+
 bool sock_writable(struct socket *s)
 {
     return (uint64_t)atomic_load(&s->wmem) * 4 <= (uint64_t)(unsigned int)s->sndbuf;

@@ -84,6 +84,7 @@ struct socket_ops {
     long (*ioctl)(struct socket *s, const struct vfs_caller *c, unsigned int cmd, guest_addr arg); /* -ENOTTY; may be NULL */
     void (*so_changed)(struct socket *s, int name); /* an option of SOL_SOCKET has been set; may be NULL */
     int (*take_error)(struct socket *s);            /* SO_ERROR, positive; NULL: socket->err */
+    void (*put_error)(struct socket *s, int err);   /* sets it, positive; NULL: socket->err */
     void (*wmem_freed)(struct socket *s); /* what this socket sent has been consumed; NULL: wakes writers when there is room */
     /* Does close(2) with SO_LINGER wait (again, after the queue was woken) for what was sent to arrive? NULL: no. */
     bool (*lingers)(struct socket *s);
@@ -150,6 +151,9 @@ struct socket *file_socket(const struct file *f);
 
 /* Takes the pending error: 0 or -errno. */
 int sock_take_error(struct socket *s);
+/* A transfer was ended by `r`, a negative errno, but has moved something, and can only say so. If `r` was the pending error it
+ * is pending again, for the next call. */
+void sock_keep_error(struct socket *s, ssize_t r);
 /* Does it want to know when messages arrive? */
 static inline bool sock_wants_stamp(const struct socket *s)
 {

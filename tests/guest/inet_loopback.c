@@ -145,6 +145,21 @@ TEST(zero_linger_resets)
     close(s[1]);
 }
 
+TEST(an_error_behind_what_was_read_is_told_next)
+{
+    struct linger l = {.l_onoff = 1, .l_linger = 0};
+    char buf[10];
+    int s[2];
+
+    connected(s);
+    CHECK_OK(send(s[0], "ab", 2, 0));
+    CHECK_OK(setsockopt(s[0], SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
+    close(s[0]);
+    CHECK(recv(s[1], buf, sizeof(buf), MSG_WAITALL) == 2);
+    CHECK_ERR(recv(s[1], buf, sizeof(buf), MSG_WAITALL), ECONNRESET);
+    close(s[1]);
+}
+
 TEST(nobody_listens)
 {
     int l = listener(1), fd = socket(AF_INET, SOCK_STREAM, 0);

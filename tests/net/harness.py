@@ -70,12 +70,21 @@ class Net:
             self.make_wire(wire, tag)
         else:
             sh("ip", "-n", self.peer, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.box)
-        for ns, a4, a6 in ((self.peer, self.peer_ip, self.peer_ip6), (self.box, self.ip, self.ip6)):
-            sh("ip", "-n", ns, "addr", "add", a4 + "/24", "brd", "+", "dev", "eth0")
-            sh("ip", "-n", ns, "addr", "add", a6 + "/64", "dev", "eth0", "nodad")
-            sh("ip", "-n", ns, "link", "set", "eth0", "up")
-        sh("ip", "-n", self.box, "route", "add", "default", "via", self.peer_ip)
-        sh("ip", "-n", self.box, "route", "add", "default", "via", self.peer_ip6)
+        self.address(self.peer, self.peer_ip, self.peer_ip6)
+        self.restore()
+
+    @staticmethod
+    def address(ns, a4, a6):
+        sh("ip", "-n", ns, "addr", "replace", a4 + "/24", "brd", "+", "dev", "eth0")
+        sh("ip", "-n", ns, "addr", "replace", a6 + "/64", "dev", "eth0", "nodad")
+        sh("ip", "-n", ns, "link", "set", "eth0", "up")
+
+    def restore(self):
+        """The container's namespace as a sandbox wants to find it, which takes all that away."""
+        sh("ip", "netns", "exec", self.box, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=0")
+        self.address(self.box, self.ip, self.ip6)
+        sh("ip", "-n", self.box, "route", "replace", "default", "via", self.peer_ip)
+        sh("ip", "-n", self.box, "route", "replace", "default", "via", self.peer_ip6)
 
     def make_wire(self, wire, tag):
         words = [w for w in wire.split() if w != "tap"]

@@ -612,6 +612,7 @@ const struct socket_ops lo_tcp_ops = {
     .ioctl = lo_tcp_ioctl,
     .so_changed = net_so_changed,
     .take_error = net_tcp_take_error,
+    .put_error = net_tcp_put_error,
     .wmem_freed = lo_tcp_wmem_freed,
     .lingers = lo_tcp_lingers,
     .release = lo_tcp_release,

@@ -340,6 +340,8 @@ ssize_t lo_tcp_recvmsg(struct socket *s, struct task *t, struct sk_msg *m)
     mutex_unlock(&s->read_lock);
     if (done)
         cmsg_put_timestamp(m->cmsg, s, tr.realtime_ns);
+    if (done && r < 0)
+        sock_keep_error(s, r);
     return done ? done : r;
 }
 

@@ -72,6 +72,7 @@ int net_tcp_state(const struct inet_sock *i);
 uint32_t net_tcp_poll(struct inet_sock *i);
 long net_tcp_ioctl(struct inet_sock *i, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
 int net_tcp_take_error(struct socket *s);
+void net_tcp_put_error(struct socket *s, int err);
 /* tcp_data.c */
 ssize_t net_tcp_sendmsg(struct inet_sock *i, struct sk_msg *m);
 ssize_t net_tcp_recvmsg(struct inet_sock *i, struct sk_msg *m);

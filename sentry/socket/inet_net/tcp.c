@@ -267,6 +267,19 @@ int net_tcp_take_error(struct socket *s)
     return err;
 }
 
+void net_tcp_put_error(struct socket *s, int err)
+{
+    struct inet_sock *i = inet_of(s);
+
+    if (i->state != TCP_S_NET) {
+        sock_set_error(s, err);
+        return;
+    }
+    netstack_lock(inet_stack_of(i));
+    tcp_put_error(i->tp, err);
+    netstack_unlock(inet_stack_of(i));
+}
+
 long net_tcp_ioctl(struct inet_sock *i, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
 {
     int n;

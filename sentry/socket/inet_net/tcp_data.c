@@ -183,6 +183,8 @@ ssize_t net_tcp_sendmsg(struct inet_sock *i, struct sk_msg *m)
         if (r > 0)
             done += r;
     } while (r > 0 && m->uio->resid > 0);
+    if (r < 0 && done)
+        sock_keep_error(&i->s, r);
     return done ? done : r;
 }
 
@@ -301,6 +303,8 @@ ssize_t net_tcp_recvmsg(struct inet_sock *i, struct sk_msg *m)
     mutex_unlock(&i->s.read_lock);
     if (done <= 0)
         return r;
+    if (r < 0)
+        sock_keep_error(&i->s, r);
     put_inq(i, m);
     cmsg_put_timestamp(m->cmsg, &i->s, sock_wants_stamp(&i->s) ? kernel_realtime_ns() : 0);
     return done;
