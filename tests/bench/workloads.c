@@ -316,21 +316,33 @@ static double wl_storm(void)
 }
 
 /*
- * Many threads that all make calls and do nothing else: time of the whole, per call and CPU. With a platform that keeps its
- * cost this is what one thread's call takes.
+ * Many threads that all make calls and do nothing else, from when all of them exist until the last has made its last call: time
+ * of the whole, per call and CPU. With a platform that keeps its cost this is what one thread's call takes.
  */
 #define CROWD_THREADS 64
 #define CROWD_CALLS   400
 
+struct crowd {
+    pthread_barrier_t ready;
+    atomic_int left;
+    int64_t end;
+};
+
 static void *crowd_thread(void *arg)
 {
+    struct crowd *c = arg;
+
+    pthread_barrier_wait(&c->ready);
     for (int i = 0; i < CROWD_CALLS; i++)
         op_getppid_inline(NULL);
+    if (atomic_fetch_sub(&c->left, 1) == 1)
+        c->end = now_ns();
     return NULL;
 }
 
 static double wl_crowd(void)
 {
+    struct crowd c = {.left = CROWD_THREADS};
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     pthread_t th[CROWD_THREADS];
     int64_t start;
@@ -338,13 +350,16 @@ static double wl_crowd(void)
 
     if (sched_getaffinity(0, sizeof(set), &set) == 0)
         cpus = CPU_COUNT(&set);
-    start = now_ns();
+    pthread_barrier_init(&c.ready, NULL, CROWD_THREADS + 1);
     for (int i = 0; i < CROWD_THREADS; i++)
-        if (pthread_create(&th[i], NULL, crowd_thread, NULL))
+        if (pthread_create(&th[i], NULL, crowd_thread, &c))
             die("pthread_create");
+    start = now_ns();
+    pthread_barrier_wait(&c.ready);
     for (int i = 0; i < CROWD_THREADS; i++)
         pthread_join(th[i], NULL);
-    return (double)(now_ns() - start) * (double)cpus / (CROWD_THREADS * CROWD_CALLS);
+    pthread_barrier_destroy(&c.ready);
+    return (double)(c.end - start) * (double)cpus / (CROWD_THREADS * CROWD_CALLS);
 }
 
 /* Either an operation without an argument, or a function that prepares one. */
