@@ -13,11 +13,6 @@
 
 #define PROBE_IP 0x10000ULL
 
-int kernel_exec(int fd, struct pvm_context *pvm, unsigned int flags)
-{
-    return syscall(__NR_process_vm_exec, fd, pvm, sizeof(*pvm), flags) < 0 ? -errno : 0;
-}
-
 /* A signal has to have a handler to end a run. All that it has to do is done by being delivered. */
 static void on_kick(int signo)
 {
@@ -39,7 +34,7 @@ static int probe(const struct fp_layout *fp, unsigned char *area, char *why, siz
     }
     fp_init_state(fp, area);
     do
-        r = kernel_exec(fd, &pvm, PVM_RUN_FPU_LOAD | PVM_RUN_FPU_SAVE);
+        r = kernel_exec(fd, &pvm);
     while (r == 0 && pvm.reason == PVM_EXIT_INTERRUPTED); /* the kernel had something else to do */
     close(fd);
     if (r) {

@@ -36,14 +36,16 @@ enum kernel_kick {
     KICK_SENT,    /* it has been sent: the thread takes it in before it goes on, so that no call of the sentry's is cut short */
 };
 
+/* All that a run touches here lies together, in one page where the XSAVE area is not too large. */
 struct kernel_context {
     struct platform_context base;
     struct pvm_context pvm;
-    unsigned char *fp; /* the XSAVE area: fp.host_size bytes, with pvm.pkru beside it; up to date between two runs */
-    atomic_int tid;    /* of the thread that runs it; 0 before the first run */
-    atomic_int kick;   /* enum kernel_kick */
+    atomic_int tid;  /* of the thread that runs it; 0 before the first run */
+    atomic_int kick; /* enum kernel_kick */
     /* Ticks spent in the guest, times two, plus one while it is there: then the ticks are less those of the clock at entry. */
     atomic_ullong ticks;
+    /* The XSAVE area: fp.host_size bytes, with pvm.pkru besides; up to date between two runs. */
+    _Alignas(64) unsigned char fp[];
 };
 
 /* kernel_as.c */
@@ -58,7 +60,22 @@ uint64_t kernel_now_ns(void);
 
 /* kernel.c */
 void kernel_platform_destroy(struct platform *p);
-/* process_vm_exec(2); 0 or a negative errno. */
-int must_check kernel_exec(int fd, struct pvm_context *pvm, unsigned int flags);
+
+/*
+ * process_vm_exec(2) with the extended state loaded and stored; 0 or a negative errno. Not by syscall(3), which is one more
+ * page of text and one of data to touch; so the compiler has to be told that the vector registers are lost.
+ */
+static inline int kernel_exec(int fd, struct pvm_context *pvm)
+{
+    register long size __asm__("rdx") = sizeof(*pvm), flags __asm__("r10") = PVM_RUN_FPU_LOAD | PVM_RUN_FPU_SAVE;
+    long r;
+
+    __asm__ volatile("syscall"
+                     : "=a"(r)
+                     : "0"((long)__NR_process_vm_exec), "D"((long)fd), "S"(pvm), "r"(size), "r"(flags)
+                     : "rcx", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    return (int)r;
+}
 
 #endif

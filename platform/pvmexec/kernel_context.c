@@ -19,6 +19,9 @@ _Static_assert(offsetof(struct pvm_context, gs_base) == offsetof(struct guest_re
 /* What Linux gives a fresh program: access to pages with key 0 only. */
 #define PKRU_INIT 0x55555554U
 
+/* A page: malloc(3) would put the beginning of the context anywhere in one. */
+#define CONTEXT_ALIGN ((size_t)4096)
+
 static struct kernel_context *to_ctx(struct platform_context *ctx)
 {
     return container_of(ctx, struct kernel_context, base);
@@ -26,16 +29,12 @@ static struct kernel_context *to_ctx(struct platform_context *ctx)
 
 static int context_create(struct platform *p, struct platform_context **out)
 {
-    struct kernel_context *ctx = calloc(1, sizeof(*ctx));
+    size_t size = (sizeof(struct kernel_context) + p->fp.host_size + CONTEXT_ALIGN - 1) & ~(CONTEXT_ALIGN - 1);
+    struct kernel_context *ctx = aligned_alloc(CONTEXT_ALIGN, size);
 
     if (!ctx)
         return -ENOMEM;
-    ctx->fp = aligned_alloc(64, (p->fp.host_size + 63) & ~63UL);
-    if (!ctx->fp) {
-        free(ctx);
-        return -ENOMEM;
-    }
-    memset(ctx->fp, 0, p->fp.host_size);
+    memset(ctx, 0, size);
     fp_init_state(&p->fp, ctx->fp);
     ctx->base.p = p;
     ctx->pvm.xsave = (uintptr_t)ctx->fp;
@@ -47,10 +46,7 @@ static int context_create(struct platform *p, struct platform_context **out)
 
 static void context_destroy(struct platform_context *base)
 {
-    struct kernel_context *ctx = to_ctx(base);
-
-    free(ctx->fp);
-    free(ctx);
+    free(to_ctx(base));
 }
 
 /* --- interrupts --- */
@@ -164,7 +160,7 @@ static int run(struct platform_context *base, struct platform_as *as, struct gue
         }
         atomic_store(&ctx->kick, KICK_RUNNING);
         atomic_store_explicit(&ctx->ticks, (ticks - 2 * __rdtsc()) | 1, memory_order_relaxed);
-        r = kernel_exec(fd, &ctx->pvm, PVM_RUN_FPU_LOAD | PVM_RUN_FPU_SAVE);
+        r = kernel_exec(fd, &ctx->pvm);
         ticks = (atomic_load_explicit(&ctx->ticks, memory_order_relaxed) & ~1ULL) + 2 * __rdtsc();
         atomic_store_explicit(&ctx->ticks, ticks, memory_order_relaxed);
         leave_guest(ctx);
