@@ -24,6 +24,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define HUGE        (2ULL << 20)
 #define DIRTY_MAX   512 /* 2 MiB that an idle sandbox may hold on to */
 #define DIRTY_BATCH (DIRTY_MAX / 2)
 #define DIRTY_RUN   32 /* runs of more pages than this are punched at once */
@@ -36,10 +41,11 @@ struct run {
 };
 
 struct memfile {
-    int fd;                /* immutable, like base, limit, refs */
-    uint8_t *base;         /* the whole file, mapped shared */
-    uint64_t limit;        /* bytes */
-    atomic_uint *refs;     /* per page */
+    int fd;            /* immutable, like base, huge, limit, refs */
+    uint8_t *base;     /* the whole file, mapped shared */
+    uint8_t *huge;     /* once more, for memfile_back(): what is populated here gets huge pages; NULL if the file has none */
+    uint64_t limit;    /* bytes */
+    atomic_uint *refs; /* per page */
     atomic_ullong nr_used; /* pages with references */
     struct mutex lock;
     struct page_buddy clean GUARDED_BY(lock);
@@ -49,7 +55,29 @@ struct memfile {
     unsigned int nr_runs GUARDED_BY(lock);
 };
 
+/* A mapping of the file that begins at a multiple of HUGE, or NULL. */
+static uint8_t *map_huge(int fd, uint64_t limit)
+{
+    uint8_t *at = mmap(NULL, limit + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *start;
+
+    if (at == MAP_FAILED)
+        return NULL;
+    start = (uint8_t *)(((uintptr_t)at + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+    if (mmap(start, limit, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == start &&
+        madvise(start, limit, MADV_HUGEPAGE) == 0) {
+        madvise(start, limit, MADV_DONTDUMP);
+        return start;
+    }
+    munmap(at, limit + HUGE);
+    return NULL;
+}
+
 int memfile_create(uint64_t limit, struct memfile **out)
+{
+    return memfile_create_in(-1, limit, out);
+}
+
+int memfile_create_in(int fd, uint64_t limit, struct memfile **out)
 {
     int err = -ENOMEM;
     limit &= ~(MEMFILE_PAGE - 1);
@@ -63,7 +91,7 @@ int memfile_create(uint64_t limit, struct memfile **out)
     mf->base = MAP_FAILED;
     mf->refs = MAP_FAILED;
     mutex_init(&mf->lock);
-    mf->fd = memfd_create("guest-memory", MFD_CLOEXEC);
+    mf->fd = fd > 0 ? fd : memfd_create("guest-memory", MFD_CLOEXEC);
     if (mf->fd < 0 || ftruncate(mf->fd, (off_t)limit) < 0) {
         err = -errno;
         goto fail;
@@ -75,6 +103,8 @@ int memfile_create(uint64_t limit, struct memfile **out)
         goto fail;
     /* Guest memory does not belong in a core dump of the sentry, nor in children it may fork. */
     madvise(mf->base, limit, MADV_DONTDUMP);
+    if (fd > 0)
+        mf->huge = map_huge(fd, limit);
     mutex_lock(&mf->lock);
     err = page_buddy_init(&mf->clean, (uint32_t)(limit / MEMFILE_PAGE));
     mutex_unlock(&mf->lock);
@@ -92,6 +122,8 @@ void memfile_destroy(struct memfile *mf) NO_THREAD_SAFETY_ANALYSIS /* nobody els
     page_buddy_fini(&mf->clean);
     if (mf->base != MAP_FAILED)
         munmap(mf->base, mf->limit);
+    if (mf->huge)
+        munmap(mf->huge, mf->limit);
     if ((void *)mf->refs != MAP_FAILED)
         munmap(mf->refs, mf->limit / MEMFILE_PAGE * sizeof(*mf->refs));
     if (mf->fd >= 0)
@@ -299,6 +331,13 @@ int memfile_alloc(struct memfile *mf, uint64_t len, enum memfile_flags flags, ui
             clear_run(mf, *off, len);
     }
     return 0;
+}
+
+void memfile_back(struct memfile *mf, uint64_t off, uint64_t len)
+{
+    if (mf->huge && off % HUGE == 0 && len % HUGE == 0 && madvise(mf->huge + off, len, MADV_POPULATE_WRITE) == 0)
+        return;
+    fallocate(mf->fd, 0, (off_t)off, (off_t)len);
 }
 
 void memfile_get(struct memfile *mf, uint64_t off, uint64_t len)

@@ -23,6 +23,11 @@ struct memfile;
 
 /* `limit` bytes of address space are reserved, none of memory. */
 int must_check memfile_create(uint64_t limit, struct memfile **out);
+/*
+ * The same in an empty file of a tmpfs that is mounted with huge=advise, of which the descriptor is taken over; fd <= 0: as
+ * memfile_create().
+ */
+int must_check memfile_create_in(int fd, uint64_t limit, struct memfile **out);
 void memfile_destroy(struct memfile *mf);
 int memfile_fd(const struct memfile *mf);
 /* How large it can get, in bytes. */
@@ -35,6 +40,11 @@ enum memfile_flags {
 
 /* Allocates `len` contiguous bytes with one reference a page. -ENOMEM when the limit is reached. */
 int must_check memfile_alloc(struct memfile *mf, uint64_t len, enum memfile_flags flags, uint64_t *off);
+/*
+ * Makes the host allocate what it has not of a range that will be used all over soon, in huge pages where it can: an aligned 2
+ * MiB takes a tenth of the time then. A failure shows when the memory is touched.
+ */
+void memfile_back(struct memfile *mf, uint64_t off, uint64_t len);
 void memfile_get(struct memfile *mf, uint64_t off, uint64_t len);
 void memfile_put(struct memfile *mf, uint64_t off, uint64_t len);
 /* Whether the page has just one reference. Stable only while the caller holds that one. */

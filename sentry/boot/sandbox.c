@@ -57,7 +57,7 @@ static int make_kernel(struct sandbox *sb, struct error *e)
     if (s->memory_limit && s->memory_limit < ram)
         ram = s->memory_limit;
     kp.total_ram = ram;
-    r = memfile_create(s->memory_in_cgroup ? boot_host_ram() : ram, &sb->memfile);
+    r = memfile_create_in(s->memory_fd, s->memory_in_cgroup ? boot_host_ram() : ram, &sb->memfile);
     if (r < 0)
         return error_set(e, -r, "memory file");
     r = host_loop_create(&sb->loop);

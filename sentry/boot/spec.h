@@ -124,6 +124,7 @@ struct container_spec {
     const char *platform;
     enum spec_root_kind root_kind;
     int root_fd;           /* O_PATH descriptor of the host directory, owned by the spec's maker */
+    int memory_fd;         /* > 0: an empty file to keep guest memory in, on a tmpfs that gives huge pages on request */
     const char *root_path; /* what /proc/mounts says it is */
     bool root_readonly;
     unsigned long root_propagation; /* MS_SHARED..., 0: private */

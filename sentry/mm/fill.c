@@ -12,7 +12,6 @@
 #include "sentry/mm/mm_internal.h"
 #include "sentry/mm/safe_access.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 #define MIN_WINDOW    16  /* pages */
@@ -88,9 +87,8 @@ static int fill_anon(struct mm *mm, const struct mm_fault_in *in)
     r = ptab_reserve(&mm->pt, start, end);
     if (r == 0 && mapped) {
         bool tiny = end - start <= POPULATE_TINY * PAGE;
-        /* Allocating a large window in one go spares the host 15 of 16 faults, which then map what is there. */
         if (!tiny && (in->populate || in->addr == v->next_fault))
-            fallocate(mm->s->mf_fd, 0, (off_t)off, (off_t)(end - start)); /* a failure shows when it is touched */
+            memfile_back(mm->s->mf, off, end - start);
         mm_batch_init(&b, mm);
         mm_batch_map(&b, start, end, mm->s->mf_fd, off, mm_vma_prot(v, true), tiny || in->populate);
         r = mm_batch_finish_fresh(mm, v, &b);

@@ -2,6 +2,7 @@
 #include "lib/memfile.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,4 +122,41 @@ Test(memfile, freed_memory_goes_back_to_the_host)
     cr_assert_leq(bytes_allocated(), 8ULL << 20);
     memfile_trim(mf);
     cr_assert_eq(bytes_allocated(), 0);
+}
+
+/* Partly given back, given out again, and given back at last. */
+static void use_backed_memory(void)
+{
+    uint64_t pages = 1024, off = alloc(pages, MEMFILE_ZERO), again;
+
+    memfile_back(mf, off, pages * MEMFILE_PAGE);
+    cr_assert(is_zero(off, pages * MEMFILE_PAGE));
+    cr_assert_eq(bytes_allocated(), pages * MEMFILE_PAGE);
+    memset(memfile_ptr(mf, off), 0xa5, pages * MEMFILE_PAGE);
+    memfile_put(mf, off + 100 * MEMFILE_PAGE, 600 * MEMFILE_PAGE);
+    again = alloc(600, MEMFILE_ZERO);
+    cr_assert(is_zero(again, 600 * MEMFILE_PAGE));
+    cr_assert_eq(*(unsigned char *)memfile_ptr(mf, off + 99 * MEMFILE_PAGE), 0xa5);
+    cr_assert_eq(*(unsigned char *)memfile_ptr(mf, off + 700 * MEMFILE_PAGE), 0xa5);
+    memfile_put(mf, again, 600 * MEMFILE_PAGE);
+    memfile_put(mf, off, 100 * MEMFILE_PAGE);
+    memfile_put(mf, off + 700 * MEMFILE_PAGE, 324 * MEMFILE_PAGE);
+    memfile_trim(mf);
+    cr_assert_eq(bytes_allocated(), 0);
+}
+
+Test(memfile, backed_memory_is_like_other_memory)
+{
+    use_backed_memory();
+}
+
+Test(memfile, backed_memory_of_a_tmpfs_file_is_like_other_memory)
+{
+    int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        cr_skip_test("no tmpfs at /dev/shm");
+    memfile_destroy(mf);
+    cr_assert_eq(memfile_create_in(fd, 1ULL << 30, &mf), 0);
+    use_backed_memory();
 }
