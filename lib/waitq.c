@@ -1,5 +1,7 @@
 #include "lib/waitq.h"
 
+#include "lib/wake.h"
+
 #include <assert.h>
 #include <poll.h>
 
@@ -53,6 +55,7 @@ void waitq_wake(struct waitq *wq, uint32_t events)
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(&wq->nr_waiters, memory_order_relaxed) == 0)
         return;
+    wake_hold();
     mutex_lock(&wq->lock);
     list_for_each_entry(entry, &wq->waiters, node) {
         if (!(events & (entry->mask | POLLERR | POLLHUP)))
@@ -61,4 +64,5 @@ void waitq_wake(struct waitq *wq, uint32_t events)
             break;
     }
     mutex_unlock(&wq->lock);
+    wake_release();
 }

@@ -8,6 +8,7 @@
  */
 #include "sentry/kernel/task_internal.h"
 
+#include "lib/wake.h"
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/ipc.h"
@@ -278,6 +279,7 @@ static bool finish_exit(struct task *t, const struct cputime *times, bool last)
     struct tgroup *tg = t->tg;
     bool dead;
 
+    wake_hold(); /* the parent will want the lock */
     mutex_lock(&k->tasks_lock);
     ptrace_detach_all_locked(t);
     reparent_children(t, last);
@@ -309,6 +311,7 @@ static bool finish_exit(struct task *t, const struct cputime *times, bool last)
             announce_zombie_locked(tg);
     }
     mutex_unlock(&k->tasks_lock);
+    wake_release();
     return dead;
 }
 

@@ -10,6 +10,7 @@
  */
 #include "sentry/kernel/wait.h"
 
+#include "lib/wake.h"
 #include "sentry/kernel/task.h"
 #include "vfs/file.h"
 
@@ -105,7 +106,7 @@ void task_block_uninterruptible(struct task *t)
 void task_wake(struct task *t)
 {
     if (atomic_exchange(&t->wake_seq, WAKE_TOKEN) == WAKE_SLEEPING)
-        syscall(SYS_futex, &t->wake_seq, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+        wake_word(&t->wake_seq);
 }
 
 static bool task_wait_wake(struct waitq_entry *entry, uint32_t events)
