@@ -216,6 +216,23 @@ void memfile_trim(struct memfile *mf)
         punch(mf, runs[i].first, runs[i].n);
 }
 
+/* Joins pages to the run that was freed just before them, from which some difference in the guest's view has split them. */
+static bool join_run(struct memfile *mf, uint32_t first, uint32_t n)
+{
+    bool ok = false;
+
+    mutex_lock(&mf->lock);
+    if (mf->nr_runs > 0) {
+        struct run *last = &mf->runs[mf->nr_runs - 1];
+
+        ok = last->first + last->n == first && last->n + n <= WHOLE_RUN;
+        if (ok)
+            last->n += n;
+    }
+    mutex_unlock(&mf->lock);
+    return ok;
+}
+
 static void keep_run(struct memfile *mf, uint32_t first, uint32_t n)
 {
     struct run old[RUNS_BATCH];
@@ -240,6 +257,8 @@ static void free_run(struct memfile *mf, uint32_t first, uint32_t n)
         punch(mf, first, n);
         return;
     }
+    if (n <= WHOLE_RUN && join_run(mf, first, n))
+        return;
     if (n > 1 && n <= WHOLE_RUN) {
         keep_run(mf, first, n);
         return;
