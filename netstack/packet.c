@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 
 #define MEMBERSHIPS_MAX 64
+#define FANOUT_MAX      256
 
 struct membership {
     struct list_head node;
@@ -43,6 +44,109 @@ static void apply(struct packet_ep *pe, const struct packet_mreq *mr, bool add) 
         nic->flags = add ? nic->flags | IFF_ALLMULTI : nic->flags & ~IFF_ALLMULTI;
 }
 
+static void leave_fanout(struct packet_ep *pe) NETSTACK_LOCKED
+{
+    struct packet_fanout *f = pe->fanout;
+    struct packet_ep **at;
+
+    if (!f)
+        return;
+    for (at = &f->first; *at != pe; at = &(*at)->fanout_next)
+        ;
+    *at = pe->fanout_next;
+    pe->fanout = NULL;
+    if (--f->n == 0) {
+        list_del_init(&f->node);
+        free(f);
+    }
+}
+
+static struct packet_fanout *find_fanout(struct netstack *s, uint16_t id) NETSTACK_LOCKED
+{
+    struct packet_fanout *f;
+
+    list_for_each_entry(f, &s->packet_fanouts, node) {
+        if (f->id == id)
+            return f;
+    }
+    return NULL;
+}
+
+int packet_join_fanout(struct packet_ep *pe, uint16_t id, uint8_t type, uint8_t flags)
+{
+    struct packet_fanout *f = find_fanout(pe->stack, id);
+    struct packet_ep **at;
+
+    if (pe->fanout)
+        return -EALREADY;
+    if (!pe->protocol)
+        return -EINVAL;
+    if (f && (f->type != type || f->flags != flags || f->first->protocol != pe->protocol || f->first->ifindex != pe->ifindex ||
+              f->first->cooked != pe->cooked))
+        return -EINVAL;
+    if (f && f->n >= FANOUT_MAX)
+        return -ENOSPC;
+    if (!f) {
+        f = calloc(1, sizeof(*f));
+        if (!f)
+            return -ENOMEM;
+        *f = (struct packet_fanout){.id = id, .type = type, .flags = flags};
+        list_add_tail(&f->node, &pe->stack->packet_fanouts);
+    }
+    for (at = &f->first; *at; at = &(*at)->fanout_next)
+        ;
+    *at = pe;
+    pe->fanout_next = NULL;
+    pe->fanout = f;
+    f->n++;
+    return 0;
+}
+
+/* All packets of a flow, both ways, have the same: addresses and ports as they lie behind the link header. */
+static uint32_t flow_hash(struct pkt *p)
+{
+    uint8_t h[NIC_HDR_LEN + 60];
+    uint32_t n = p->len < sizeof(h) ? p->len : sizeof(h), sum = 0, l4;
+    bool v4, v6;
+
+    pkt_copy_out(p, 0, h, n);
+    v4 = p->protocol == htons(ETH_P_IP) && n >= NIC_HDR_LEN + 20;
+    v6 = p->protocol == htons(ETH_P_IPV6) && n >= NIC_HDR_LEN + 40;
+    if (!v4 && !v6)
+        return 0;
+    /* Sums do not depend on the direction. */
+    for (uint32_t at = NIC_HDR_LEN + (v4 ? 12 : 8), end = NIC_HDR_LEN + (v4 ? 20 : 40); at < end; at += 2)
+        sum += (uint32_t)(h[at] << 8 | h[at + 1]);
+    l4 = NIC_HDR_LEN + (v4 ? (h[NIC_HDR_LEN] & 0xfu) * 4 : 40);
+    if (l4 + 4 <= n)
+        sum += (uint32_t)(h[l4] << 8 | h[l4 + 1]) + (uint32_t)(h[l4 + 2] << 8 | h[l4 + 3]);
+    sum *= 0x9e3779b1;
+    return sum ^ sum >> 15;
+}
+
+static struct packet_ep *choose(struct packet_fanout *f, struct pkt *p) NETSTACK_LOCKED
+{
+    struct packet_ep *pe = f->first;
+    uint32_t k = 0;
+
+    switch (f->type) {
+    case PACKET_FANOUT_HASH:
+        k = flow_hash(p) % f->n;
+        break;
+    case PACKET_FANOUT_LB:
+        k = f->turn++ % f->n;
+        break;
+    case PACKET_FANOUT_RND:
+        k = netstack_random32(pe->stack) % f->n;
+        break;
+    default: /* one CPU, one queue; and the first of those that have room */
+        break;
+    }
+    while (k--)
+        pe = pe->fanout_next;
+    return pe;
+}
+
 void packet_ep_fini(struct packet_ep *pe)
 {
     struct membership *m, *tmp;
@@ -52,6 +156,7 @@ void packet_ep_fini(struct packet_ep *pe)
         list_del_init(&m->node);
         free(m);
     }
+    leave_fanout(pe);
     list_del_init(&pe->node);
     pkt_queue_purge(&pe->rq);
 }
@@ -97,6 +202,8 @@ int packet_bind(struct packet_ep *pe, int ifindex, be16 protocol)
 
     if (ifindex && !nic)
         return -ENODEV;
+    if (pe->fanout)
+        return -EINVAL;
     pe->ifindex = ifindex;
     if (protocol)
         pe->protocol = protocol;
@@ -146,6 +253,7 @@ static void give(struct packet_ep *pe, struct nic *nic, struct pkt *p, bool outg
 {
     struct pkt *c = pkt_clone(p);
     uint32_t keep;
+    int taken;
 
     if (!c)
         goto drop;
@@ -158,6 +266,15 @@ static void give(struct packet_ep *pe, struct nic *nic, struct pkt *p, bool outg
     keep = pe->cb->filter ? pe->cb->filter(pe, c) : UINT32_MAX;
     if (!keep) {
         pkt_free(c);
+        return;
+    }
+    taken = pe->cb->take ? pe->cb->take(pe, c, keep) : -1;
+    if (taken >= 0) {
+        pkt_free(c);
+        if (taken)
+            pe->packets++;
+        else
+            pe->drops++;
         return;
     }
     if (pe->rq.memory >= pe->rcvbuf)
@@ -187,7 +304,10 @@ void packet_deliver(struct nic *nic, struct pkt *p, bool outgoing)
         if (outgoing ? pe->protocol != htons(ETH_P_ALL) || pe->ignore_outgoing
                      : pe->protocol != htons(ETH_P_ALL) && pe->protocol != p->protocol)
             continue;
-        give(pe, nic, p, outgoing);
+        if (!pe->fanout)
+            give(pe, nic, p, outgoing);
+        else if (pe == pe->fanout->first)
+            give(choose(pe->fanout, p), nic, p, outgoing);
     }
 }
 

@@ -13,6 +13,20 @@ struct packet_cb {
     void (*error)(struct packet_ep *pe, int err);
     /* As endpoint_cb.filter. May be NULL. */
     uint32_t (*filter)(struct packet_ep *pe, const struct pkt *p);
+    /* Takes the first `len` bytes of a packet into memory of the owner's: 1; 0: there is no room. -1: it is to be queued. May
+     * be NULL. */
+    int (*take)(struct packet_ep *pe, const struct pkt *p, uint32_t len);
+};
+
+/* PACKET_FANOUT: packets are shared out among endpoints. */
+struct packet_fanout {
+    struct list_head node;
+    struct packet_ep *first; /* of a list by fanout_next, in order of joining */
+    unsigned int n;
+    uint16_t id;
+    uint8_t type; /* PACKET_FANOUT_* */
+    uint8_t flags;
+    uint32_t turn;
 };
 
 struct packet_ep {
@@ -29,6 +43,8 @@ struct packet_ep {
     uint32_t rcvbuf;
     uint64_t packets, drops; /* PACKET_STATISTICS */
     struct list_head memberships;
+    struct packet_fanout *fanout; /* NULL: gets its own copy of everything */
+    struct packet_ep *fanout_next;
 };
 
 void packet_ep_init(struct packet_ep *pe, struct netstack *s, const struct packet_cb *cb, void *owner, bool cooked,
@@ -40,6 +56,10 @@ int packet_send(struct packet_ep *pe, int ifindex, be16 protocol, const uint8_t 
 struct pkt *packet_recv(struct packet_ep *pe, bool peek) NETSTACK_LOCKED;
 /* PACKET_ADD_MEMBERSHIP, _DROP_: PACKET_MR_PROMISC, _ALLMULTI, _MULTICAST. */
 int must_check packet_membership(struct packet_ep *pe, bool add, const struct packet_mreq *mr) NETSTACK_LOCKED;
+
+/* PACKET_FANOUT: joins the group of that id, or makes it. -EINVAL: not bound, or its members are bound otherwise; -EALREADY;
+ * -ENOSPC. */
+int must_check packet_join_fanout(struct packet_ep *pe, uint16_t id, uint8_t type, uint8_t flags) NETSTACK_LOCKED;
 
 void packet_nic_gone(struct nic *nic) NETSTACK_LOCKED;
 /* From nic.c: a frame passes, with l2 set, data at its link header. Taps hear it too. */

@@ -84,6 +84,7 @@ int netstack_create(const struct netstack_ops *ops, void *ctx, struct netstack *
     list_init(&s->work);
     list_init(&s->raw_eps);
     list_init(&s->packet_eps);
+    list_init(&s->packet_fanouts);
     pkt_queue_init(&s->backlog);
     s->kicked = INT64_MAX;
     s->sysctl = default_sysctl;

@@ -136,6 +136,7 @@ struct netstack {
     struct udp_stack *udp;
     struct tcp_stack *tcp;
     struct list_head raw_eps;               /* struct raw_ep */
+    struct list_head packet_fanouts;        /* struct packet_fanout */
     struct list_head packet_eps;            /* struct packet_ep that hear all NICs */
     netstack_hook_fn *hook[NETSTACK_HOOKS]; /* NULL: accept */
     struct netfilter *nf;

@@ -227,12 +227,28 @@ static void socket_file_release(struct file *f)
     socket_put(s);
 }
 
+static int socket_file_mmap(struct file *f, int prot, bool shared, uint64_t off, uint64_t len)
+{
+    struct socket *s = f->priv;
+
+    return s->ops->mmap ? s->ops->mmap(s, off, len) : -ENODEV;
+}
+
+static int socket_file_map_extent(struct file *f, uint64_t off, uint64_t len, int access, struct mmap_extent *out)
+{
+    struct socket *s = f->priv;
+
+    return s->ops->map_extent ? s->ops->map_extent(s, off, len, out) : -ENXIO;
+}
+
 static const struct file_ops socket_file_ops = {
     .read = socket_file_read,
     .write = socket_file_write,
     .poll = socket_file_poll,
     .ioctl = socket_file_ioctl,
     .timeout = socket_file_timeout,
+    .mmap = socket_file_mmap,
+    .map_extent = socket_file_map_extent,
     .release = socket_file_release,
 };
 

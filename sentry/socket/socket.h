@@ -33,6 +33,7 @@
 struct bpf_prog;
 struct cmsg_writer;
 struct file;
+struct mmap_extent;
 struct net;
 struct scm;
 struct socket;
@@ -85,6 +86,9 @@ struct socket_ops {
     void (*so_changed)(struct socket *s, int name); /* an option of SOL_SOCKET has been set; may be NULL */
     int (*take_error)(struct socket *s);            /* SO_ERROR, positive; NULL: socket->err */
     void (*put_error)(struct socket *s, int err);   /* sets it, positive; NULL: socket->err */
+    /* Of sockets that can be mapped: as in struct file_ops. */
+    int (*mmap)(struct socket *s, uint64_t off, uint64_t len);
+    int (*map_extent)(struct socket *s, uint64_t off, uint64_t len, struct mmap_extent *out);
     void (*wmem_freed)(struct socket *s); /* what this socket sent has been consumed; NULL: wakes writers when there is room */
     /* Does close(2) with SO_LINGER wait (again, after the queue was woken) for what was sent to arrive? NULL: no. */
     bool (*lingers)(struct socket *s);

@@ -255,6 +255,9 @@ int64_t sys_getsockopt(struct task *t, const struct syscall_args *a)
         r = -EINVAL;
     } else {
         n = len > MAX_OPTION ? MAX_OPTION : (socklen_t)len;
+        /* PACKET_HDRLEN is asked with a number. */
+        if (s->family == AF_PACKET && n >= sizeof(int) && copy_in(t, val, arg_addr(a, 3), sizeof(int)))
+            n = 0;
         r = socket_getopt(s, t, arg_int(a, 1), arg_int(a, 2), val, &n);
         if (!r && ((n && copy_out(t, arg_addr(a, 3), val, n)) || copy_out(t, at_len, &n, sizeof(n))))
             r = -EFAULT;
