@@ -126,6 +126,7 @@ static int run_bundle(const struct cli *global, const struct run_opts *o, const 
     b.spec.strace = cli->strace;
     b.spec.network =
         cli->network_kind == SPEC_NETWORK_SANDBOX && is_pause(b.annotations) ? SPEC_NETWORK_NONE : cli->network_kind;
+    b.spec.host_sockets = l.donated.sockets;
     r = state_create(cli, id, &state, e);
     if (r < 0)
         return r;

@@ -111,7 +111,7 @@ int sandbox_confine(struct sandbox *sb, struct error *e)
     /* Nobody on the host but root looks into a running sentry. Its stubs are processes that began without this. */
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return error_set(e, errno, "prctl");
-    r = host_filter_install(platform_name(sb->platform), sb->spec->network == SPEC_NETWORK_HOST);
+    r = host_filter_install(platform_name(sb->platform), sb->spec->network == SPEC_NETWORK_HOST || sb->spec->host_sockets);
     return r < 0 ? error_set(e, -r, "the host does not allow seccomp filters") : 0;
 }
 

@@ -150,6 +150,7 @@ struct container_spec {
     const struct sock_filter *seccomp; /* of all the container's processes; NULL: none */
     size_t nr_seccomp;
     enum spec_network network;
+    bool host_sockets; /* init is given sockets of the host's */
     struct spec_netns netns;
     struct spec_timens timens;
     bool strace;

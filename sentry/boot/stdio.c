@@ -2,10 +2,12 @@
 #include "sentry/boot/boot_internal.h"
 
 #include "sentry/host/host_file.h"
+#include "sentry/socket/net.h"
 #include "vfs/fdtable.h"
 #include "vfs/file.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int boot_fdtable_of(struct file *in, struct file *out, struct file *err, struct fdtable **ft)
@@ -27,6 +29,21 @@ void sandbox_stdio_close(const struct sandbox_stdio *io)
         close(io->extra[i]);
 }
 
+/*
+ * Sockets are such for the guest if the sentry's filter has the calls for them, which is known when the sandbox is made; those
+ * that come to an exec of another sandbox can be read and written only, as stdin can.
+ */
+static int make_file(struct sandbox *sb, int fd, struct file **out)
+{
+    bool has_calls = sb->spec->host_sockets || sb->spec->network == SPEC_NETWORK_HOST;
+    struct stat st;
+    int r = -EAFNOSUPPORT;
+
+    if (has_calls && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode))
+        r = net_host_donated(sb->k->net, fd, out);
+    return r == -EAFNOSUPPORT ? host_file_create(sb->loop, fd, out) : r;
+}
+
 int boot_extra_fds(struct sandbox *sb, const struct sandbox_stdio *io, struct fdtable *ft, struct error *e)
 {
     int r = 0;
@@ -38,7 +55,7 @@ int boot_extra_fds(struct sandbox *sb, const struct sandbox_stdio *io, struct fd
             close(io->extra[i]);
             continue;
         }
-        r = host_file_create(sb->loop, io->extra[i], &f);
+        r = make_file(sb, io->extra[i], &f);
         if (r == 0) {
             r = fd_install(ft, f, 3 + i, false, 1024);
             file_put(f);

@@ -238,6 +238,7 @@ static const struct rule rules[] = {
     CALL(HOST_NET, getsockname),
     CALL(HOST_NET, getpeername),
     CALL(HOST_NET, shutdown),
+    CALL2(HOST_NET, fcntl, IS(1, F_SETFL), HAS(2, O_NONBLOCK)), /* of sockets that the container is given */
     CALL1(HOST_NET, ioctl, IS(1, TIOCOUTQ)),
     CALL1(HOST_NET, ioctl, IS(1, SIOCATMARK)),
     CALL1(HOST_NET, ioctl, IS(1, SIOCOUTQNSD)),

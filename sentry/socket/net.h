@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct file;
 struct inet_table;
 struct kernel;
 struct net_config;
@@ -66,6 +67,11 @@ void net_destroy(struct net *net);
 int must_check net_start(struct net *net, const struct net_config *c);
 /* --network=host: before net_start(), with the socket to the broker (sentry/boot/net_broker.h), which becomes ours. */
 int must_check net_host_start(struct net *net, int broker);
+/*
+ * A file for a socket of the host's that the container is given, which is made non-blocking, and taken over unless the answer
+ * is -EAFNOSUPPORT: it is of another family than unix and Internet.
+ */
+int must_check net_host_donated(struct net *net, int fd, struct file **out);
 /* One of /proc/net's tables as the host has it. False: ours is the one to show. */
 bool net_host_show(struct net *net, const char *name, struct seq *s);
 /* netdev_ioctl(), answered by the host. */

@@ -282,16 +282,17 @@ static void sockfs_init(void)
 int socket_make_file(struct task *t, struct socket *s, int flags, struct file **out)
 {
     unsigned int mode = FMODE_READ | FMODE_WRITE | (s->type == SOCK_STREAM ? FMODE_STREAM : 0);
+    uid_t uid = t ? t->cred->fsuid : 0;
     struct inode *inode = NULL;
     char name[32];
     int err = -ENOMEM;
 
     pthread_once(&sockfs_once, sockfs_init);
     if (sockfs)
-        inode = inode_create(sockfs, &sockfs_inode_ops, 0, S_IFSOCK | 0777, t->cred->fsuid, t->cred->fsgid);
+        inode = inode_create(sockfs, &sockfs_inode_ops, 0, S_IFSOCK | 0777, uid, t ? t->cred->fsgid : 0);
     if (inode) {
         s->ino = inode->ino;
-        s->uid = t->cred->fsuid;
+        s->uid = uid;
         snprintf(name, sizeof(name), "socket:[%llu]", (unsigned long long)inode->ino);
         err = file_create_on_inode(inode, name, &socket_file_ops, s, O_RDWR | (flags & O_NONBLOCK), mode, out);
     }

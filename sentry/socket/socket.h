@@ -148,7 +148,7 @@ void socket_fini(struct socket *s); /* frees what is queued */
 struct socket *socket_get(struct socket *s);
 void socket_put(struct socket *s);
 
-/* Wraps a socket, whose reference it consumes even on failure, into an open file. `flags`: O_NONBLOCK or 0. */
+/* Wraps a socket, whose reference it consumes even on failure, into an open file. `flags`: O_NONBLOCK or 0. No task: root's. */
 int must_check socket_make_file(struct task *t, struct socket *s, int flags, struct file **out);
 /* The socket of a file, not referenced (the file holds it), or NULL if it is none. */
 struct socket *file_socket(const struct file *f);

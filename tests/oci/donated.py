@@ -1,5 +1,7 @@
 """Descriptors of the caller's for the container's process: --preserve-fds, and $LISTEN_FDS of socket activation."""
+import fcntl
 import os
+import socket
 import subprocess
 import time
 
@@ -76,6 +78,110 @@ def test_create_and_exec_pass_them_too(b):
     eq(b.cli("delete", "-f", "c1")[0], 0)
     for fd in (one, two, r):
         os.close(fd)
+
+
+def with_python(b, *argv):
+    """A container on the host's files that runs python: busybox knows no descriptors of sockets."""
+    b.config["root"] = {"path": "/", "readonly": True}
+    b.config["process"]["env"] = ["PATH=/usr/bin:/bin", "HOME=/tmp"]
+    return b.args("/usr/bin/python3", *argv)
+
+
+SERVER = """
+import os, socket, sys
+n, first = int(os.environ.get("LISTEN_FDS", sys.argv[1])), 3
+print(os.environ.get("LISTEN_PID"), os.getpid(), n, flush=True)
+for fd in range(first, first + n):
+    s = socket.socket(fileno=fd)
+    listening = s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    print(s.family.name, s.type.name, listening, s.getsockname(), s.getblocking(), flush=True)
+    if listening:
+        c, peer = s.accept()
+        data = c.recv(100)
+        c.sendall(b"answer to " + data)
+        c.shutdown(socket.SHUT_WR)
+        print(data.decode(), c.recv(10), flush=True)
+    elif s.type == socket.SOCK_DGRAM:
+        data, peer = s.recvfrom(100)
+        s.sendto(b"datagram " + data, peer)
+    else:
+        s.sendall(b"hello from inside")
+        print(s.recv(100).decode(), flush=True)
+"""
+
+
+def ask(s, text):
+    s.sendall(text.encode())
+    got = b""
+    while data := s.recv(100):
+        got += data
+    s.close()
+    return got.decode()
+
+
+def test_sockets_of_socket_activation(b):
+    """As systemd would start it: $LISTEN_PID is the command's own, and the container's init is told its pid there."""
+    tcp = socket.create_server(("127.0.0.1", 0))
+    unix, path = socket.socket(socket.AF_UNIX), os.path.join(b.dir, "s")
+    unix.bind(path)
+    unix.listen()
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", 0))
+    a, z = socket.socketpair()
+    with_python(b, "-c", SERVER, "0")
+    b.write()
+    fds = [s.fileno() for s in (tcp, unix, udp, a)]
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
+    words = "; ".join([f"exec {3 + i}<&{fd} {fd}<&-" for i, fd in enumerate(high)] + ['LISTEN_FDS=3 LISTEN_PID=$$ exec "$@"'])
+    p = subprocess.Popen(["bash", "-c", words, "sh", *b.runtime, "run", "--preserve-fds", "1", "c1"], cwd=b.path, pass_fds=high, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True)
+    for fd in high:
+        os.close(fd)
+    eq(p.stdout.readline(), "1 1 3\n")
+    eq(ask(socket.create_connection(tcp.getsockname()), "tcp"), "answer to tcp")
+    c = socket.socket(socket.AF_UNIX)
+    c.connect(path)
+    eq(ask(c, "unix"), "answer to unix")
+    c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    c.settimeout(20)
+    c.sendto(b"udp", udp.getsockname())
+    eq(c.recv(100), b"datagram udp")
+    out = p.stdout.read().splitlines()
+    eq(p.wait(30), 0)
+    eq(out, [f"AF_INET SOCK_STREAM 1 {tcp.getsockname()} True", "tcp b''", f"AF_UNIX SOCK_STREAM 1 {path} True", "unix b''", f"AF_INET SOCK_DGRAM 0 {udp.getsockname()} True"])
+    for s in (tcp, unix, udp, a, z, c):
+        s.close()
+
+
+def test_a_connected_socket_is_passed(b):
+    a, z = socket.socketpair()
+    with_python(b, "-c", SERVER, "1")
+    os.set_inheritable(a.fileno(), True)
+    z.sendall(b"from outside")
+    code, out, err = cli_with(b, [a.fileno()], "run", "--preserve-fds", "1", "c1")
+    eq((code, out.splitlines()[1:], err), (0, ["AF_UNIX SOCK_STREAM 0  True", "from outside"], ""))
+    eq(z.recv(100), b"hello from inside")
+    a.close()
+    z.close()
+
+
+def test_descriptors_do_not_come_in_or_out_by_a_passed_socket(b):
+    """What a peer on the host sends is dropped; what the guest has is nothing to send."""
+    a, z = socket.socketpair()
+    with_python(b, "-c", """
+import array, os, socket
+s = socket.socket(fileno=3)
+data, anc, flags, _ = s.recvmsg(100, 1000)
+print(data, anc, bool(flags & socket.MSG_CTRUNC))
+try:
+    s.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))])
+except OSError as e:
+    print(e.strerror)
+""")
+    socket.send_fds(z, [b"take this"], [0])
+    eq(cli_with(b, [a.fileno()], "run", "--preserve-fds", "1", "c1")[:2], (0, "b'take this' [] True\nInvalid argument\n"))
+    a.close()
+    z.close()
 
 
 def test_what_cannot_be_passed_is_refused(b):

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FIRST = 3 };
@@ -25,15 +26,19 @@ static int nr_listen_fds(void)
 
 int donated_find(int preserve, bool listen, struct donated *d, struct error *e)
 {
+    struct stat st;
+
     d->nr_listen = listen ? nr_listen_fds() : 0;
     if (preserve > SPEC_EXTRA_FDS || d->nr_listen > SPEC_EXTRA_FDS - preserve)
         return error_set(e, 0, "--preserve-fds: at most %d descriptors can be passed", SPEC_EXTRA_FDS);
     d->nr = preserve + d->nr_listen;
+    d->sockets = false;
     for (int fd = FIRST; fd < FIRST + d->nr; fd++) {
         /* Hooks and other programs that we start are not to have them. */
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
             return error_set(e, errno, "%s: descriptor %d (of %d from 3 on)",
                              fd < FIRST + d->nr_listen ? "$LISTEN_FDS" : "--preserve-fds", fd, d->nr);
+        d->sockets |= fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
     }
     close_range((unsigned int)(FIRST + d->nr), ~0U, 0);
     return 0;

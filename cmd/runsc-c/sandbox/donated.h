@@ -15,6 +15,7 @@ struct spec_process;
 struct donated {
     int nr;        /* all of them */
     int nr_listen; /* of which socket activation's */
+    bool sockets;  /* some are sockets */
 };
 
 /*

@@ -105,6 +105,9 @@ void net_host_refuse(struct net_host *h, enum net_host_refusal what, int a, int 
                                         [REFUSED_FLAG] = "message flags"};
     unsigned long long bit = 1ULL << what;
 
+    if (!h) /* of a donated socket */
+        return;
+
     if (!(atomic_fetch_or(&h->refused, bit) & bit))
         log_warn("--network=host: %s (%d, %#x, %d) refused, and further ones without a word", names[what], a, (unsigned int)b,
                  c);

@@ -177,6 +177,8 @@ ssize_t host_sock_sendmsg(struct socket *s, struct task *task, struct sk_msg *m)
         t.mh.msg_name = m->name->raw;
         t.mh.msg_namelen = m->name->len;
     }
+    if (m->scm && m->scm->fds) /* the guest's are no descriptors of the host's */
+        return -EINVAL;
     build_control(&control, s, m->scm);
     if (control.len) {
         t.mh.msg_control = control.buf;
@@ -206,7 +208,8 @@ ssize_t host_sock_recvmsg(struct socket *s, struct task *task, struct sk_msg *m)
         t.mh.msg_name = m->name->raw;
         t.mh.msg_namelen = sizeof(m->name->ss);
     }
-    if (m->cmsg) {
+    /* Descriptors that a peer on the host sends are not taken: the kernel drops them, and says so. */
+    if (m->cmsg && s->family != AF_UNIX) {
         t.mh.msg_control = control.buf;
         t.mh.msg_controllen = sizeof(control.buf);
     }

@@ -7,6 +7,9 @@
  * descriptor's readiness. What the guest may use is bounded here (kinds of sockets, options, flags, ancillary data, ioctls),
  * and what the sentry may use is bounded once more by its filter of system calls.
  *
+ * Sockets that the container was given (--preserve-fds, $LISTEN_FDS) are of the same kind, with any network: then there is no
+ * net_host, and those of AF_UNIX are among them, without descriptors or credentials as messages.
+ *
  * NETLINK_ROUTE sockets are forwarded as well, so that guests see the interfaces there are: the host's kernel refuses changes,
  * for the sentry has no power over the namespace. Packet sockets and netfilter are refused. AF_UNIX is the sandbox's own.
  */

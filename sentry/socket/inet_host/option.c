@@ -128,16 +128,18 @@ long host_sock_ioctl(struct socket *s, const struct vfs_caller *c, unsigned int 
 {
     int fd = host_of(s)->fd;
 
-    if (cmd == SIOCGIFCONF)
+    if (cmd == SIOCGIFCONF && s->net->host)
         return get_conf(fd, c, arg);
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
-        if (answers[i].cmd == cmd)
+        if (answers[i].cmd == cmd && (s->net->host || answers[i].size == sizeof(int)))
             return answer(fd, c, cmd, answers[i].size, answers[i].in, arg);
     return net_host_ioctl(s->net, c, cmd, arg);
 }
 
 long net_host_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
 {
+    if (!net->host)
+        return netdev_ioctl(net, c, cmd, arg);
     if (cmd == SIOCGIFCONF)
         return get_conf(net->host->ctl, c, arg);
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++)

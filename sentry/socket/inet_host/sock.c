@@ -12,6 +12,7 @@
 #include "sentry/socket/inet_host/inet_host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,24 @@ static int make(struct net *net, int family, int type, int protocol, int fd, str
     return 0;
 }
 
+int net_host_donated(struct net *net, int fd, struct file **out)
+{
+    int family, type, protocol, flags = fcntl(fd, F_GETFL), r;
+    socklen_t len = sizeof(int);
+    struct socket *s;
+
+    if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) < 0)
+        return -EAFNOSUPPORT;
+    if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
+        return -EAFNOSUPPORT;
+    /* For all who share it: there is no opening a socket anew. */
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -EAFNOSUPPORT;
+    r = make(net, family, type, protocol, fd, &s);
+    return r < 0 ? r : socket_make_file(NULL, s, flags & O_NONBLOCK, out);
+}
+
 bool net_host_serves(int family, int protocol)
 {
     return family == AF_INET || family == AF_INET6 || family == AF_PACKET ||
@@ -86,7 +105,7 @@ static int host_bind(struct socket *s, struct task *t, const struct sock_addr *a
     int r = bind(h->fd, &a->sa, a->len) < 0 ? -errno : 0;
 
     /* The sentry has no power over the namespace, the guest may. */
-    if (r == -EACCES && s->family != AF_NETLINK && cred_has_cap(t->cred, CAP_NET_BIND_SERVICE))
+    if (r == -EACCES && s->net->host && s->family != AF_NETLINK && cred_has_cap(t->cred, CAP_NET_BIND_SERVICE))
         r = net_host_bind(s->net->host, h->fd, a);
     return r;
 }
