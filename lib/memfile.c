@@ -273,19 +273,26 @@ static void free_run(struct memfile *mf, uint32_t first, uint32_t n)
         punch_all(mf, old, nr_old);
 }
 
-/* A kept run of that length, or a page of the oldest. */
+/* A kept run of that length, or a part of the shortest that is longer. */
 static bool reuse_run(struct memfile *mf, uint32_t n, uint32_t *first) REQUIRES(&mf->lock)
 {
+    struct run *best = NULL;
+
     for (unsigned int i = mf->nr_runs; i-- > 0;) {
-        if (mf->runs[i].n != n)
-            continue;
-        *first = mf->runs[i].first;
-        remove_runs(mf, i, 1);
-        return true;
+        struct run *run = &mf->runs[i];
+
+        if (run->n == n) {
+            *first = run->first;
+            remove_runs(mf, i, 1);
+            return true;
+        }
+        if (run->n > n && (!best || run->n < best->n))
+            best = run;
     }
-    if (n > 1 || mf->nr_runs == 0)
+    if (!best)
         return false;
-    *first = mf->runs[0].first + --mf->runs[0].n;
+    best->n -= n;
+    *first = best->first + best->n;
     return true;
 }
 

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_EAGER 192 /* pieces of memory that a child has mapped from the start */
+#define MAX_EAGER   192 /* pieces of memory that a child has mapped from the start */
+#define CLUSTER     16  /* pages copied in one piece */
+#define CLUSTER_GAP 4   /* pages between hot ones that are copied along */
 
 static int copy_vma_file(struct mm *child, struct vma_file *vf, struct vma_file **out)
 {
@@ -63,22 +65,45 @@ static void share_run(struct mm *mm, struct mm *child, const struct vma *v, cons
     }
 }
 
-/* Gives the child a copy of a page of its own; the parent's stays as it is. */
-static int copy_now(struct mm *mm, struct mm *child, uint64_t addr, pte_t pte)
+static bool is_hot(struct mm *mm, uint64_t addr)
+{
+    return hot_pages_next(mm->hot, addr, addr + PAGE) == addr;
+}
+
+/* Where the pages end that are worth copying together with the hot one at `start`. */
+static uint64_t cluster_end(struct mm *mm, const struct vma *v, uint64_t start)
+{
+    uint64_t end = start + PAGE;
+
+    for (uint64_t a = end; a < v->end && a - start < CLUSTER * PAGE && (ptab_get(&mm->pt, a) & PTE_ANON); a += PAGE) {
+        if (is_hot(mm, a))
+            end = a + PAGE;
+        else if (a - end >= CLUSTER_GAP * PAGE)
+            break;
+    }
+    return end;
+}
+
+/* Gives the child copies of private pages of its own; the parent's stay as they are. */
+static int copy_now(struct mm *mm, struct mm *child, uint64_t start, uint64_t end)
 {
     uint64_t off;
-    int r = memfile_alloc(mm->s->mf, PAGE, MEMFILE_OVERWRITE, &off);
+    int r = ptab_reserve(&child->pt, start, end);
 
+    if (r == 0)
+        r = memfile_alloc(mm->s->mf, end - start, MEMFILE_OVERWRITE, &off);
     if (r < 0)
         return r;
-    memcpy(mm->s->mf_base + off, mm_frame_ptr(mm, pte), PAGE);
-    ptab_set_run(&child->pt, addr, addr + PAGE, off | PTE_PRESENT | PTE_ANON);
+    for (uint64_t a = start; a < end; a += PAGE)
+        memcpy(mm->s->mf_base + off + (a - start), mm_frame_ptr(mm, ptab_get(&mm->pt, a)), PAGE);
+    ptab_set_run(&child->pt, start, end, off | PTE_PRESENT | PTE_ANON);
     return 0;
 }
 
 /*
  * Gives the child the pages of one vma. Pages that both sides wrote after earlier forks are copied at once: that costs a
- * microsecond, and a fault on either side several. Only for processes of one thread: another one might be writing.
+ * microsecond, and a fault on either side several. What lies between two of them is copied with them, to one piece of memory,
+ * because a mapping of its own would cost more. Only for processes of one thread: another one might be writing.
  */
 static int copy_entries(struct mm *mm, struct mm *child, const struct vma *v, struct mm_batch *b)
 {
@@ -86,18 +111,21 @@ static int copy_entries(struct mm *mm, struct mm *child, const struct vma *v, st
     struct pte_run run;
 
     for (uint64_t at = v->start; at < v->end && ptab_next_run(&mm->pt, at, v->end, &run); at = run.end) {
-        if (ptab_reserve(&child->pt, run.start, run.end) < 0)
-            return -ENOMEM;
         if (hot && (run.pte & PTE_ANON)) {
-            uint64_t first = hot_pages_next(mm->hot, run.start, run.end);
+            uint64_t first = hot_pages_next(mm->hot, run.start, run.end), end;
             if (first == run.start) {
-                run.end = first + PAGE;
-                if (copy_now(mm, child, first, run.pte) == 0)
+                end = cluster_end(mm, v, first);
+                if (copy_now(mm, child, first, end) == 0) {
+                    run.end = end;
                     continue;
+                }
+                run.end = first + PAGE;
             } else {
                 run.end = first;
             }
         }
+        if (ptab_reserve(&child->pt, run.start, run.end) < 0)
+            return -ENOMEM;
         share_run(mm, child, v, &run, b);
     }
     return 0;
