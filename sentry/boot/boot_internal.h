@@ -4,6 +4,7 @@
 
 #include "lib/error.h"
 #include "sentry/boot/sandbox.h"
+#include "sentry/host/filter.h"
 #include "sentry/host/loop.h"
 #include "sentry/kernel/kernel.h"
 #include "vfs/fs_struct.h"
@@ -26,10 +27,11 @@ struct sandbox {
     struct super_block *root; /* the container's root if it is the host's tree itself; NULL: it is a layer above */
     struct fs_struct *fs;     /* of the container's root; processes get copies */
     struct vfs_caller caller;
-    struct tty *console;            /* init's terminal */
-    struct seccomp_filter *seccomp; /* of all processes that boot starts; NULL: none */
-    int broker;                     /* with --network=host; -1: none */
-    struct net_config *network;     /* until init starts; NULL: a loopback alone */
+    struct tty *console;                 /* init's terminal */
+    struct seccomp_filter *seccomp;      /* of all processes that boot starts; NULL: none */
+    int connectable[FILTER_CONNECTABLE]; /* descriptors set aside for what the filter lets be connected */
+    int broker;                          /* with --network=host; -1: none */
+    struct net_config *network;          /* until init starts; NULL: a loopback alone */
     bool started;
     bool (*on_exit)(void *arg, int wstatus);
     void *on_exit_arg;

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { NET_CONFIG_IFS = 16, NET_CONFIG_ADDRS = 128, NET_CONFIG_ROUTES = 256, NET_CONFIG_NEIGHS = 128 };
+enum { NET_CONFIG_IFS = 16, NET_CONFIG_ADDRS = 128, NET_CONFIG_ROUTES = 256, NET_CONFIG_NEIGHS = 128, NET_CONFIG_DNS_TCP = 4 };
 
 /* IPv4 addresses are mapped ones; prefix lengths count from the IPv4 address. */
 struct net_config_if {
@@ -47,17 +47,26 @@ struct net_config_neigh {
 struct net_config {
     uint32_t size; /* of this struct, as a check */
     uint32_t nr_ifs, nr_addrs, nr_routes, nr_neighs;
-    int forward4, forward6; /* net.ipv4.ip_forward and its like, as they were */
-    int dns_udp;            /* a UDP socket of the namespace, for Docker's DNS at 127.0.0.11; -1: nobody is there */
-    int lock;               /* says that the namespace's interfaces are a sandbox's, for as long as it is open; -1: none */
+    int forward4, forward6;          /* net.ipv4.ip_forward and its like, as they were */
+    int dns_udp;                     /* a UDP socket of the namespace, for Docker's DNS at 127.0.0.11; -1: nobody is there */
+    int dns_tcp[NET_CONFIG_DNS_TCP]; /* TCP sockets of the namespace, for the same; -1: none */
+    int lock; /* says that the namespace's interfaces are a sandbox's, for as long as it is open; -1: none */
     struct net_config_if ifs[NET_CONFIG_IFS];
     struct net_config_addr addrs[NET_CONFIG_ADDRS];
     struct net_config_route routes[NET_CONFIG_ROUTES];
     struct net_config_neigh neighs[NET_CONFIG_NEIGHS];
 };
 
+/* One without interfaces. */
+static inline void net_config_init(struct net_config *c)
+{
+    *c = (struct net_config){.size = sizeof(*c), .dns_udp = -1, .lock = -1};
+    for (int i = 0; i < NET_CONFIG_DNS_TCP; i++)
+        c->dns_tcp[i] = -1;
+}
+
 /* Its descriptors, in a fixed order, for passing them along: at most this many. */
-#define NET_CONFIG_FDS (NET_CONFIG_IFS + 2)
+#define NET_CONFIG_FDS (NET_CONFIG_IFS + 2 + NET_CONFIG_DNS_TCP)
 /* Collects pointers to those that are open; their number. */
 static inline int net_config_fds(struct net_config *c, int *at[NET_CONFIG_FDS])
 {
@@ -68,6 +77,9 @@ static inline int net_config_fds(struct net_config *c, int *at[NET_CONFIG_FDS])
             at[n++] = &c->ifs[i].fd;
     if (c->dns_udp >= 0)
         at[n++] = &c->dns_udp;
+    for (int i = 0; i < NET_CONFIG_DNS_TCP; i++)
+        if (c->dns_tcp[i] >= 0)
+            at[n++] = &c->dns_tcp[i];
     if (c->lock >= 0)
         at[n++] = &c->lock;
     return n;

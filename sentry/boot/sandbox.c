@@ -6,6 +6,7 @@
 #include "sentry/boot/boot_internal.h"
 #include "sentry/syscalls/fasync.h"
 
+#include "lib/hostproc.h"
 #include "lib/log.h"
 #include "lib/memfile.h"
 #include "platform/platform.h"
@@ -21,6 +22,7 @@
 #include "vfs/pipe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -111,7 +113,11 @@ int sandbox_confine(struct sandbox *sb, struct error *e)
     /* Nobody on the host but root looks into a running sentry. Its stubs are processes that began without this. */
     if (prctl(PR_SET_DUMPABLE, 0) < 0)
         return error_set(e, errno, "prctl");
-    r = host_filter_install(platform_name(sb->platform), sb->spec->network == SPEC_NETWORK_HOST || sb->spec->host_sockets);
+    for (int i = 0; i < FILTER_CONNECTABLE; i++)
+        if ((sb->connectable[i] = fcntl(hostproc_self_fd(), F_DUPFD_CLOEXEC, 3)) < 0)
+            return error_set(e, errno, "descriptors");
+    r = host_filter_install(platform_name(sb->platform), sb->spec->network == SPEC_NETWORK_HOST || sb->spec->host_sockets,
+                            sb->connectable);
     return r < 0 ? error_set(e, -r, "the host does not allow seccomp filters") : 0;
 }
 
@@ -161,7 +167,7 @@ int sandbox_start(struct sandbox *sb, const struct sandbox_stdio *io, struct err
     int r = sb->broker >= 0 ? net_host_start(sb->k->net, sb->broker) : 0;
 
     if (r == 0)
-        r = net_start(sb->k->net, sb->network);
+        r = net_start(sb->k->net, sb->network, sb->connectable);
     free(sb->network);
     sb->network = NULL;
     if (r < 0)

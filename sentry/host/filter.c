@@ -4,6 +4,7 @@
 #include "lib/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -34,7 +35,26 @@ static void on_forbidden_call(int signo, siginfo_t *info, void *ctx)
     _exit(128 + signo);
 }
 
-int host_filter_install(const char *platform, bool host_network)
+/* What stands for a number that is known by now only: 1: has been replaced; 0: nothing there; -errno. */
+static int fill_in(struct sock_filter *insn, const int *connectable)
+{
+    int fd;
+
+    if (BPF_CLASS(insn->code) != BPF_JMP)
+        return 0;
+    if (insn->k == FILTER_SELF_FD)
+        fd = hostproc_self_fd();
+    else if (insn->k >= FILTER_CONNECTABLE_FD && insn->k < FILTER_CONNECTABLE_FD + FILTER_CONNECTABLE)
+        fd = connectable ? connectable[insn->k - FILTER_CONNECTABLE_FD] : INT_MAX;
+    else
+        return 0;
+    if (fd < 0)
+        return fd;
+    insn->k = (uint32_t)fd;
+    return 1;
+}
+
+int host_filter_install(const char *platform, bool host_network, const int connectable[FILTER_CONNECTABLE])
 {
     struct sigaction sa = {.sa_sigaction = on_forbidden_call, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
     /*
@@ -53,16 +73,9 @@ int host_filter_install(const char *platform, bool host_network)
         if (strcmp(filter_programs[i].platform, platform) != 0 || filter_programs[i].host_network != host_network)
             continue;
         memcpy(insns, filter_programs[i].insns, prog.len * sizeof(*insns));
-        for (unsigned short k = 0; k < prog.len; k++) {
-            int self_fd;
-
-            if (BPF_CLASS(insns[k].code) != BPF_JMP || insns[k].k != FILTER_SELF_FD)
-                continue;
-            self_fd = hostproc_self_fd();
-            if (self_fd < 0)
-                return self_fd;
-            insns[k].k = (uint32_t)self_fd;
-        }
+        for (unsigned short k = 0; k < prog.len; k++)
+            if ((r = fill_in(&insns[k], connectable)) < 0)
+                return (int)r;
         r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
         return r < 0 ? -errno : r > 0 ? -ESRCH : 0;
     }

@@ -15,7 +15,15 @@
 /* Stands in the programs for the descriptor of /proc/self/fd (lib/hostproc.h). */
 #define FILTER_SELF_FD 0x51f7fd01
 
-/* `platform` as platform_name() gives it, or "broker" for the process that makes sockets. 0 or -errno. */
-int must_check host_filter_install(const char *platform, bool host_network);
+/*
+ * How many descriptors the sentry may connect(2), whatever they are: those of the array below. With --network=host it may
+ * connect all. They stand in the programs as this number and the following ones.
+ */
+#define FILTER_CONNECTABLE    4
+#define FILTER_CONNECTABLE_FD 0x51f7fd10
+
+/* `platform` as platform_name() gives it, or "broker" for the process that makes sockets. `connectable` may be NULL. 0 or
+ * -errno. */
+int must_check host_filter_install(const char *platform, bool host_network, const int connectable[FILTER_CONNECTABLE]);
 
 #endif

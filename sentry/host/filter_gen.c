@@ -110,6 +110,8 @@ struct rule {
 #define __NR_fchmodat2 452
 #endif
 
+_Static_assert(FILTER_CONNECTABLE == 4, "a rule for each");
+
 static const struct rule rules[] = {
     /* Data and readiness, of descriptors that are there. */
     CALL(ALWAYS, read),
@@ -231,13 +233,19 @@ static const struct rule rules[] = {
     CALL(ALWAYS, sysinfo),
     CALL1(ALWAYS, prlimit64, IS_NULL(2)), /* to read them */
 
+    /* DNS over TCP (sentry/socket/inet_net/dns_tcp.c), by descriptors that were set aside. */
+    CALL1(ALWAYS, connect, IS(0, FILTER_CONNECTABLE_FD)),
+    CALL1(ALWAYS, connect, IS(0, FILTER_CONNECTABLE_FD + 1)),
+    CALL1(ALWAYS, connect, IS(0, FILTER_CONNECTABLE_FD + 2)),
+    CALL1(ALWAYS, connect, IS(0, FILTER_CONNECTABLE_FD + 3)),
+    CALL(ALWAYS, shutdown),
+
     /* The host's network as the container's: sockets that the broker has made. Options come below. */
     CALL(HOST_NET, connect),
     CALL(HOST_NET, bind),
     CALL(HOST_NET, listen),
     CALL(HOST_NET, getsockname),
     CALL(HOST_NET, getpeername),
-    CALL(HOST_NET, shutdown),
     CALL2(HOST_NET, fcntl, IS(1, F_SETFL), HAS(2, O_NONBLOCK)), /* of sockets that the container is given */
     CALL1(HOST_NET, ioctl, IS(1, TIOCOUTQ)),
     CALL1(HOST_NET, ioctl, IS(1, SIOCATMARK)),

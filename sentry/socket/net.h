@@ -18,6 +18,7 @@ struct inet_table;
 struct kernel;
 struct net_config;
 struct net_dns;
+struct net_dns_tcp;
 struct net_host;
 struct net_rx;
 struct netstack;
@@ -48,11 +49,12 @@ struct net {
     atomic_int rmem_max, wmem_max, rmem_default, wmem_default; /* net.core */
     atomic_ullong lo_bytes, lo_packets;
     struct netstack *stack;
-    atomic_bool has_links;     /* there are other addresses to reach than our own */
-    struct net_dns *dns;       /* NULL: Docker runs none for us */
-    struct list_head captures; /* of frames, under way; the stack's lock */
-    struct net_rx *rx;         /* the thread that drives the stack */
-    struct net_host *host;     /* --network=host: where Internet sockets come from; NULL: the netstack */
+    atomic_bool has_links;       /* there are other addresses to reach than our own */
+    struct net_dns *dns;         /* NULL: Docker runs none for us */
+    struct net_dns_tcp *dns_tcp; /* likewise */
+    struct list_head captures;   /* of frames, under way; the stack's lock */
+    struct net_rx *rx;           /* the thread that drives the stack */
+    struct net_host *host;       /* --network=host: where Internet sockets come from; NULL: the netstack */
 
     /* AF_NETLINK */
     struct mutex netlink_lock;
@@ -63,8 +65,9 @@ struct net {
 
 int must_check net_create(struct kernel *k, struct net **out);
 void net_destroy(struct net *net);
-/* Before init starts: what the launcher has found (NULL: nothing), whose descriptors become ours. */
-int must_check net_start(struct net *net, const struct net_config *c);
+/* Before init starts: what the launcher has found (NULL: nothing), whose descriptors become ours; `connectable`: see
+ * sentry/host/filter.h. */
+int must_check net_start(struct net *net, const struct net_config *c, const int connectable[]);
 /* --network=host: before net_start(), with the socket to the broker (sentry/boot/net_broker.h), which becomes ours. */
 int must_check net_host_start(struct net *net, int broker);
 /*

@@ -89,6 +89,20 @@ def test_names_on_a_network_of_ones_own(d):
         d.docker("network", "rm", "own")
 
 
+def test_names_by_tcp(d):
+    d.docker("network", "create", "own")
+    try:
+        server(d, "srv", "--network", "own")
+        address = inspect(d, "srv", ".NetworkSettings.Networks.own.IPAddress")
+        # The address of "srv", asked for as RFC 1035 4.2.2 has it.
+        ask = r"(printf '\000\025\022\064\001\000\000\001\000\000\000\000\000\000\003srv\000\000\001\000\001'; sleep 2) | nc -w 10 127.0.0.11 53 | od -An -v -tx1"
+        out = d.out("run", "--rm", "--network", "own", "busybox", "sh", "-c", ask).split()
+        assert " ".join(f"{int(b):02x}" for b in address.split(".")) in " ".join(out), out
+    finally:
+        d.docker("rm", "-f", "srv", check=False)
+        d.docker("network", "rm", "own")
+
+
 def test_hosts_and_resolv_conf(d):
     out = d.out("run", "--rm", "--add-host", "far:10.1.2.3", "--dns", "9.9.9.9", "--dns-search", "example.org", "busybox", "cat", "/etc/hosts", "/etc/resolv.conf")
     assert "10.1.2.3\tfar" in out and "nameserver 9.9.9.9" in out and "search example.org" in out, out

@@ -1,10 +1,12 @@
 """Network namespaces that have a name and outlive their containers, or are shared by several."""
+import contextlib
 import json
 import os
 import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 from harness import TIME_FACTOR, eq, sh
@@ -263,3 +265,85 @@ say('done'); hear()
         got = frames(n.dir + "/" + name)
         eq([len([f for f in got if t in f]) > 0 for t in (b"by the first", b"by the second", b"inside")], [t == text for t in (b"by the first", b"by the second", b"inside")])
         assert all(f[12:14] in (b"\x08\x00", b"\x08\x06", b"\x86\xdd") for f in got), [f[:14] for f in got]
+
+
+# Docker's DNS server, which is in the container's namespace.
+
+@contextlib.contextmanager
+def dns_server(n):
+    """Answers what it is asked with the question, a number of times that the question's first byte says; by UDP at most once."""
+    with n.inside(n.box):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.11", 53))
+        tcp = socket.create_server(("127.0.0.11", 53))
+
+    def serve_udp():
+        with contextlib.suppress(OSError):
+            while True:
+                data, addr = udp.recvfrom(4096)
+                if data == b"the end":
+                    break
+                udp.sendto(data, addr)
+
+    def serve(c):
+        f = c.makefile("rb")
+        with contextlib.suppress(OSError):
+            while head := f.read(2):
+                q = f.read(int.from_bytes(head, "big"))
+                c.sendall((len(q) * q[0]).to_bytes(2, "big") + q * q[0])
+        f.close()
+        c.close()
+
+    def serve_tcp():
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = tcp.accept()
+                c.settimeout(60 * TIME_FACTOR)
+                threading.Thread(target=serve, args=(c,)).start()
+
+    udp.settimeout(None)
+    tcp.settimeout(None)
+    threads = [threading.Thread(target=f) for f in (serve_udp, serve_tcp)]
+    for t in threads:
+        t.start()
+    try:
+        yield
+    finally:
+        tcp.shutdown(socket.SHUT_RDWR)
+        with n.inside(n.box), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"the end", ("127.0.0.11", 53))
+        udp.close()
+        tcp.close()
+        for t in threads:
+            t.join()
+
+
+def test_dns_of_docker_by_udp_and_tcp(n):
+    with dns_server(n):
+        out = n.python("""
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(30)
+u.sendto(b"a question by UDP", ("127.0.0.11", 53)); say(u.recv(100))
+
+def ask(f, q):
+    f.write(len(q).to_bytes(2, "big") + q); f.flush()
+    return f.read(int.from_bytes(f.read(2), "big"))
+
+def connection(i):
+    s = socket.create_connection(("127.0.0.11", 53)); f = s.makefile("rwb")
+    ok = all(ask(f, bytes([k]) + b"%d" % i * 1000) == (bytes([k]) + b"%d" % i * 1000) * k for k in (1, 2, 20, 1))
+    if i % 2:
+        s.shutdown(socket.SHUT_WR); ok = ok and f.read() == b""
+    f.close(); s.close()
+    return ok
+
+say(connection(0), connection(1))
+import concurrent.futures
+with concurrent.futures.ThreadPoolExecutor(12) as pool: say(all(pool.map(connection, range(40))))
+# Who wants the port may have it.
+socket.create_server(("", 53)); say(connection(1))
+# Others of the loopback are nobody's.
+say(fails(socket.create_connection, ("127.0.0.12", 53)), fails(socket.create_connection, ("127.0.0.11", 54)))
+""").end()
+        eq(out.splitlines(), ["b'a question by UDP'", "True True", "True", "True", "ECONNREFUSED ECONNREFUSED"])
+    out = n.python("say(fails(socket.create_connection, ('127.0.0.11', 53)))").end()
+    eq(out, "ECONNREFUSED\n")

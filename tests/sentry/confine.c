@@ -57,7 +57,7 @@ static struct {
     struct sockaddr_un name; /* abstract */
 } host;
 
-static int failures;
+static int failures, connectable[FILTER_CONNECTABLE] = {901, 902, 903, 904};
 static volatile int trapped;
 
 #define CHECK(cond)                                                                                  \
@@ -179,7 +179,7 @@ static void count_refusal(int signo, siginfo_t *info, void *ctx)
 static void put_filter_for(const char *program, bool host_network)
 {
     struct sigaction sa = {.sa_sigaction = count_refusal, .sa_flags = SA_SIGINFO | SA_NODEFER};
-    int r = host_filter_install(program, host_network);
+    int r = host_filter_install(program, host_network, connectable);
 
     if (r < 0 || sigaction(SIGSYS, &sa, NULL) < 0) {
         printf("    filter: %s\n", strerror(-r));
@@ -293,6 +293,10 @@ static void the_filter_refuses_what_a_sentry_has_no_use_for(void)
             failures++;
         }
     }
+    REFUSED(SYS_connect, 900, NULL, 0);
+    REFUSED(SYS_connect, 905, NULL, 0);
+    TAKEN(SYS_connect, 901, NULL, 0);
+    TAKEN(SYS_connect, 904, NULL, 0);
     REFUSED(SYS_ioctl, 0, TIOCSTI, "x");
     REFUSED(SYS_ioctl, 0, TIOCSCTTY, 0);
     REFUSED(SYS_fcntl, 0, F_SETFL, O_NONBLOCK);

@@ -225,7 +225,7 @@ static int shed(int sock, const struct container_spec *s, struct error *e)
         return error_set(e, errno, "capabilities");
     if (close_range(3, (unsigned int)sock - 1, 0) < 0 || close_range((unsigned int)sock + 1, ~0U, 0) < 0)
         return error_set(e, errno, "descriptors");
-    return host_filter_install("broker", false);
+    return host_filter_install("broker", false, NULL);
 }
 
 static _Noreturn void broker(int sock, int ready_fd, const struct container_spec *s, int net, int user)

@@ -28,4 +28,6 @@ void network_open_dns(struct net_config *c)
     if (!server_is_there())
         return;
     c->dns_udp = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    for (int i = 0; i < NET_CONFIG_DNS_TCP; i++)
+        c->dns_tcp[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }

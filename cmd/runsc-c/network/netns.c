@@ -14,12 +14,10 @@
 
 static struct net_config *empty_config(void)
 {
-    struct net_config *c = calloc(1, sizeof(*c));
+    struct net_config *c = malloc(sizeof(*c));
 
-    if (!c)
-        return NULL;
-    c->size = sizeof(*c);
-    c->dns_udp = c->lock = -1;
+    if (c)
+        net_config_init(c);
     return c;
 }
 
@@ -102,7 +100,7 @@ union control {
 
 int network_send(int sock, const char *path, pid_t pid, int state_fd, struct error *e)
 {
-    struct net_config *c, none = {.size = sizeof(none), .dns_udp = -1, .lock = -1};
+    struct net_config *c, none;
     int *fds[NET_CONFIG_FDS], r = network_take(path, pid, state_fd, &c, e), n;
     struct iovec iov = {c ? c : &none, sizeof(none)};
     struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -110,6 +108,7 @@ int network_send(int sock, const char *path, pid_t pid, int state_fd, struct err
 
     if (r < 0)
         return r;
+    net_config_init(&none);
     n = net_config_fds(c ? c : &none, fds);
     if (n > 0) {
         struct cmsghdr *h;

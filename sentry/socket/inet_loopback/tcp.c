@@ -296,7 +296,9 @@ static int lo_tcp_connect(struct socket *s, struct task *t, const struct sock_ad
     mutex_unlock(&s->lock);
     if (r)
         return r;
-    listener = inet_find_listener(s->net->tcp, &dst, &i->local);
+    listener = net_dns_is_server(s->net, &dst) ? net_dns_listener(s->net) : NULL;
+    if (!listener)
+        listener = inet_find_listener(s->net->tcp, &dst, &i->local);
     if (!listener) {
         mutex_lock(&s->lock);
         r = refuse(i, ECONNREFUSED, nonblock);

@@ -7,6 +7,7 @@
 #include "netstack/route.h"
 #include "netstack/tcp.h"
 #include "sentry/boot/net_config.h"
+#include "sentry/host/filter.h"
 #include "sentry/kernel/clock.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/socket/net.h"
@@ -128,7 +129,9 @@ static void configure(struct net *net, const struct net_config *c) NETSTACK_LOCK
     }
 }
 
-int net_configure(struct net *net, const struct net_config *c)
+_Static_assert(NET_CONFIG_DNS_TCP == FILTER_CONNECTABLE, "a descriptor that may be connected for each");
+
+int net_configure(struct net *net, const struct net_config *c, const int connectable[])
 {
     int r = add_links(net, c);
 
@@ -137,7 +140,8 @@ int net_configure(struct net *net, const struct net_config *c)
     netstack_lock(net->stack);
     configure(net, c);
     netstack_unlock(net->stack);
-    return c->dns_udp >= 0 ? net_dns_start(net, c->dns_udp) : 0;
+    r = c->dns_udp >= 0 ? net_dns_start(net, c->dns_udp) : 0;
+    return r < 0 ? r : net_dns_tcp_start(net, c->dns_tcp, connectable);
 }
 
 static int lo_up(struct net *net) NETSTACK_LOCKED
@@ -152,7 +156,7 @@ static int lo_up(struct net *net) NETSTACK_LOCKED
     return r;
 }
 
-int net_start(struct net *net, const struct net_config *c)
+int net_start(struct net *net, const struct net_config *c, const int connectable[])
 {
     int r;
 
@@ -162,7 +166,7 @@ int net_start(struct net *net, const struct net_config *c)
     if (r == 0)
         r = net_rx_start(net);
     if (r == 0 && c)
-        r = net_configure(net, c);
+        r = net_configure(net, c, connectable);
     return r;
 }
 

@@ -41,6 +41,11 @@ int must_check net_dns_start(struct net *net, int fd);
 bool net_dns_is_server(struct net *net, const struct inet_end *dst);
 void net_dns_query(struct net *net, const struct inet_end *from, const void *data, size_t len);
 
+/* dns_tcp.c: the same over TCP, by sockets that are moved to the descriptors `to` (FILTER_CONNECTABLE of them). */
+int must_check net_dns_tcp_start(struct net *net, const int from[], const int to[]);
+/* Who accepts connections to the server: referenced; NULL: nobody. */
+struct inet_sock *net_dns_listener(struct net *net);
+
 /* buf.c: buffers with room for the largest packet, with one reference. NULL: out of memory. */
 #define NET_BUF_SIZE (PKT_MAX_LEN + 128)
 struct pkt_buf *net_buf_alloc(void);
@@ -49,7 +54,7 @@ struct pkt_buf *net_buf_alloc(void);
 struct rtnl_link_stats64 net_link_stats(struct net *net, const struct nic *nic) NETSTACK_LOCKED;
 
 /* boot.c: interfaces, addresses and routes as the launcher found them. */
-int must_check net_configure(struct net *net, const struct net_config *c);
+int must_check net_configure(struct net *net, const struct net_config *c, const int connectable[]);
 
 /* May a datagram socket be bound to it: a multicast group, or a broadcast address of ours? */
 bool net_addr_is_group(struct net *net, const struct in6_addr *a) EXCLUDES(netstack_held);
