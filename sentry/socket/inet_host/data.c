@@ -169,6 +169,8 @@ ssize_t host_sock_sendmsg(struct socket *s, struct task *task, struct sk_msg *m)
     struct control control;
     ssize_t r;
 
+    if ((r = sock_take_error(s)) < 0)
+        return r;
     if (m->flags & MSG_FASTOPEN) {
         net_host_refuse(s->net->host, REFUSED_FLAG, s->type, (int)m->flags, 0);
         return -EOPNOTSUPP;
@@ -202,8 +204,10 @@ ssize_t host_sock_recvmsg(struct socket *s, struct task *task, struct sk_msg *m)
     struct host_sock *h = host_of(s);
     struct transfer t = {.fd = h->fd, .flags = (int)m->flags & RECV_FLAGS};
     struct control control;
-    ssize_t r;
+    ssize_t r = m->flags & MSG_ERRQUEUE ? 0 : sock_take_error(s); /* that came behind what was read */
 
+    if (r < 0)
+        return r;
     if (m->name) {
         t.mh.msg_name = m->name->raw;
         t.mh.msg_namelen = sizeof(m->name->ss);

@@ -54,6 +54,8 @@ int host_sock_getsockopt(struct socket *s, struct task *t, int level, int name, 
         memcpy(val, a.raw, *len);
         return 0;
     }
+    if (level == SOL_SOCKET && name == SO_ERROR && atomic_load(&s->err))
+        return sockopt_put_int(val, len, -sock_take_error(s));
     if (!is_known(s, level, name))
         return -ENOPROTOOPT;
     return getsockopt(host_of(s)->fd, level, name, val, len) < 0 ? -errno : 0;

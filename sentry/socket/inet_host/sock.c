@@ -191,7 +191,7 @@ static uint32_t host_poll(struct socket *s)
     events = host_ready(h->fd, ALL_EVENTS);
     if (!(events & POLLOUT) && !atomic_exchange(&h->wants_out, true))
         events |= host_ready(h->fd, OUT_EVENTS); /* said first and looked at again, against room that has just come */
-    return events;
+    return atomic_load(&s->err) ? events | POLLERR : events;
 }
 
 /* Readers are woken as by the end of the connection; the descriptor stays until nobody uses it any more. */
