@@ -3,9 +3,9 @@
  *
  * A fault costs many times what a page costs, so each brings in a window of pages. Windows on anonymous memory get wider with
  * what the vma has been given so far: from 64 KiB to 2 MiB, so that a guest that uses little is given little and one that walks
- * through gigabytes faults every 2 MiB. Pages of a window are reserved in the memory file and mapped, but the host allocates
- * them when they are touched; only where a sequential walk is seen (or the window is tiny) are they allocated at once, which is
- * cheaper a page.
+ * through gigabytes faults every 2 MiB. While it walks, each window doubles what there is. Pages of a window are reserved in
+ * the memory file and mapped, but the host allocates them when they are touched; only where a sequential walk is seen (or the
+ * window is tiny) are they allocated at once, which is cheaper a page.
  *
  * Host files are mapped straight from the host's page cache, in windows of 2 MiB. Tmpfs pages are mapped from the memory file.
  */
@@ -42,9 +42,9 @@ static void choose_window(struct mm *mm, const struct mm_fault_in *in, uint64_t 
     ptab_clip_absent(&mm->pt, in->addr, start, end);
 }
 
-static uint64_t growing_window(const struct vma *v)
+static uint64_t growing_window(const struct vma *v, bool walk)
 {
-    uint64_t pages = v->nr_filled / 4;
+    uint64_t pages = walk ? v->nr_filled : v->nr_filled / 4;
 
     return pages < MIN_WINDOW ? MIN_WINDOW : pages;
 }
@@ -74,7 +74,7 @@ static int fill_anon(struct mm *mm, const struct mm_fault_in *in)
             end = v->end;
         ptab_clip_absent(&mm->pt, in->addr, &start, &end);
     } else {
-        choose_window(mm, in, growing_window(v), &start, &end);
+        choose_window(mm, in, growing_window(v, in->addr == v->next_fault), &start, &end);
     }
     r = memfile_alloc(mm->s->mf, end - start, MEMFILE_ZERO, &off);
     if (r < 0) {
