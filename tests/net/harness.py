@@ -59,7 +59,7 @@ class Net:
         self.peer_ip, self.peer_ip6 = "10.77.0.1", "fd77::1"
         self.runtime = shlex.split(runtime)
         self.options = list(options)  # global flags of every sandbox that has none of its own
-        self.annotations = {}
+        self.annotations, self.sysctl = {}, {}
         self.dir = tempfile.mkdtemp(prefix="runsc-c-net-")
         self.sandboxes, self.children = [], []
         self.here = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -130,11 +130,10 @@ class Net:
         s.connect((self.ip if family == socket.AF_INET else self.ip6, port))
         return s
 
+    # netns: True the box's, False a new one, None the one that the runtime is in.
     def config(self, argv, netns=True, cap_net=True, caps=None):
         caps = caps if caps is not None else ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_NET_BIND_SERVICE"] + (["CAP_NET_RAW", "CAP_NET_ADMIN"] if cap_net else [])
-        network = {"type": "network"}
-        if netns:
-            network["path"] = "/run/netns/" + self.box
+        network = [] if netns is None else [{"type": "network", "path": "/run/netns/" + self.box}] if netns else [{"type": "network"}]
         return {
             "ociVersion": "1.0.2",
             "process": {
@@ -150,7 +149,7 @@ class Net:
                 {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]},
             ],
             "annotations": self.annotations,
-            "linux": {"namespaces": [{"type": t} for t in ("pid", "ipc", "uts", "mount")] + [network]},
+            "linux": {"namespaces": [{"type": t} for t in ("pid", "ipc", "uts", "mount")] + network, "sysctl": self.sysctl},
         }
 
     def command(self, *argv):

@@ -56,6 +56,23 @@ def test_hostnet_privileged_ports_go_by_the_containers_capability(n):
 
 
 @on_the_host
+def test_hostnet_settings_are_the_namespaces(n):
+    """As Docker gives them, so that everybody may use any port, and ping."""
+    n.sysctl = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    out = n.python("say(fails(socket.create_server, ('', 82)), fails(socket.socket, socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP))\n"
+                   "say(open('/proc/sys/net/ipv4/ip_unprivileged_port_start').read().strip())", caps=["CAP_CHOWN"]).end()
+    eq(out, "success success\n0\n")
+    out = subprocess.run(["ip", "netns", "exec", n.box, "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    eq(out, "0\n")
+    # Not in the namespace that we are in ourselves.
+    n.runtime = ["ip", "netns", "exec", n.box] + n.runtime
+    box = n.python("say('up')", netns=None)
+    box.p.wait()
+    box.reader.join()
+    assert "is not allowed in the host's network namespace" in "".join(box.err), box.err
+
+
+@on_the_host
 def test_hostnet_what_is_not_the_containers_is_refused(n):
     out = n.python("""
 import fcntl

@@ -172,6 +172,39 @@ static int open_netns(const struct container_spec *s, pid_t sentry, int *net, in
     return 0;
 }
 
+/* One of the spec's settings of the namespace. Names have dots, or slashes where a part of theirs has a dot. */
+static int write_setting(const struct spec_sysctl *s, struct error *e)
+{
+    char path[256];
+    int fd, r = 0;
+
+    if (snprintf(path, sizeof(path), "/proc/sys/%s", s->name) >= (int)sizeof(path) || strstr(s->name, ".."))
+        return error_set(e, EINVAL, "sysctl %s", s->name);
+    for (char *p = path + strlen("/proc/sys/"); !strchr(s->name, '/') && *p; p++)
+        if (*p == '.')
+            *p = '/';
+    fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || write(fd, s->value, strlen(s->value)) < 0)
+        r = error_set(e, errno, "sysctl %s", s->name);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* The container's settings that are its network's are the namespace's; as with runc, a container on the host's has none. */
+static int apply_settings(const struct container_spec *s, bool own, struct error *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < s->nr_sysctls; i++) {
+        if (strncmp(s->sysctls[i].name, "net", 3) != 0 || !strchr("./", s->sysctls[i].name[3]))
+            continue;
+        r = own ? write_setting(&s->sysctls[i], e)
+                : error_set(e, 0, "sysctl %s is not allowed in the host's network namespace", s->sysctls[i].name);
+    }
+    return r;
+}
+
 static void read_numbers(const char *path, int32_t *v, int n)
 {
     FILE *f = fopen(path, "re");
@@ -242,6 +275,8 @@ static _Noreturn void broker(int sock, int ready_fd, const struct container_spec
         ready.result = lock = network_lock(&ready.error);
     if (lock >= 0)
         close(lock);
+    if (ready.result >= 0)
+        ready.result = apply_settings(s, net >= 0, &ready.error);
     if (ready.result >= 0)
         ready.result = n = collect(&hello, fds, &ready.error);
     if (ready.result >= 0)
