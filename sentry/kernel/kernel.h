@@ -51,7 +51,8 @@ struct kernel {
     struct vdso *vdso;
     const char *uid_map, *gid_map; /* see sentry/kernel/boot.h */
     struct ipc_namespace *ipc;
-    struct net *net; /* sockets: sentry/socket/net.h */
+    struct net *net;                      /* sockets: sentry/socket/net.h */
+    void (*before_sleep)(struct task *t); /* by a task that is about to sleep, which it may wake; NULL: nothing */
     struct uts_namespace uts;
     struct mnt_namespace *mnt_ns; /* of the first container */
     struct super_block *nsfs;     /* what /proc/PID/ns leads to */

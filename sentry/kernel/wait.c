@@ -71,6 +71,13 @@ static int block(struct task *t, int64_t deadline, enum block_mode mode)
     if (r)
         return atomic_exchange(&t->wake_seq, WAKE_IDLE) == WAKE_TOKEN ? 0 : r;
 
+    if (t->k->before_sleep) {
+        t->k->before_sleep(t);
+        if (atomic_load(&t->wake_seq) == WAKE_TOKEN) {
+            atomic_store(&t->wake_seq, WAKE_IDLE);
+            return 0;
+        }
+    }
     if (t->ctx)
         platform_park(t->ctx);
     state = atomic_load_explicit(&t->state, memory_order_relaxed);

@@ -27,10 +27,14 @@ int must_check net_stack_create(struct net *net);
 void net_stack_destroy(struct net *net);
 /* Starts the thread; before, timers stand still. */
 int must_check net_rx_start(struct net *net);
-/* A host descriptor that the thread serves: calls `readable` when it is. */
+/* A host descriptor that the thread serves: calls `readable` when it is, or may be. */
 struct rx_source {
     void (*readable)(struct rx_source *s);
+    bool link;              /* tasks may receive from it, too; one thread at a time does */
+    struct rx_source *next; /* of links */
 };
+/* A frame has been sent by this thread. */
+void net_sent(void);
 int must_check net_rx_watch(struct net *net, struct rx_source *source, int fd);
 
 /* link.c: an interface whose frames come and go by an AF_PACKET descriptor, which it takes over. */

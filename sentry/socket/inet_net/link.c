@@ -43,7 +43,8 @@ struct link {
     struct nic nic;
     struct rx_source source;
     int fd;
-    /* The receive thread's. */
+    /* The receiving thread's, one at a time (net_rx.link_lock). */
+    int rx_ready; /* slots that are ready for the next call */
     struct rx_slot rx[RX_BATCH];
     struct mmsghdr rx_msg[RX_BATCH];
     /* Under the stack's lock. */
@@ -147,23 +148,25 @@ static void link_receive(struct rx_source *source)
 
     /* Not for ever: timers want their turn. */
     for (int round = 0; round < 16; round++) {
-        int ready = 0, n;
+        int ready = l->rx_ready, n;
 
         while (ready < RX_BATCH && refill(&l->rx[ready])) {
             l->rx_msg[ready].msg_hdr = (struct msghdr){.msg_iov = l->rx[ready].iov, .msg_iovlen = 3};
             ready++;
         }
+        l->rx_ready = ready;
         if (ready == 0)
-            return;
+            break;
         n = recvmmsg(l->fd, l->rx_msg, (unsigned int)ready, MSG_DONTWAIT, NULL);
         if (n <= 0) {
             if (n < 0 && errno == ENETDOWN)
                 log_debug("%s: the host's interface is down", l->nic.name);
-            return;
+            break;
         }
+        l->rx_ready = 0;
         deliver(l, n);
         if (n < ready)
-            return;
+            break;
     }
 }
 
@@ -213,6 +216,7 @@ static void link_flush(struct nic *nic)
     for (int i = 0; i < l->nr_tx; i++)
         pkt_free(l->tx[i]);
     l->nr_tx = 0;
+    net_sent();
 }
 
 static void link_xmit(struct nic *nic, struct pkt *p)
@@ -244,7 +248,7 @@ int link_create(struct net *net, const struct net_config_if *c, struct nic **out
     if (!l)
         return -ENOMEM;
     l->fd = c->fd;
-    l->source.readable = link_receive;
+    l->source = (struct rx_source){.readable = link_receive, .link = true};
     memcpy(l->nic.name, c->name, sizeof(l->nic.name));
     memcpy(l->nic.mac, c->mac, sizeof(l->nic.mac));
     l->nic.mtu = c->mtu;
