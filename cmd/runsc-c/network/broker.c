@@ -14,12 +14,14 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/netlink.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -172,6 +174,19 @@ static int open_netns(const struct container_spec *s, pid_t sentry, int *net, in
     return 0;
 }
 
+/* A new namespace's loopback is down, and it is the runtime's to change that. */
+static int loopback_up(struct error *e)
+{
+    struct ifreq r = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret = 0;
+
+    if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &r) < 0)
+        ret = error_set(e, errno, "loopback interface");
+    if (fd >= 0)
+        close(fd);
+    return ret;
+}
+
 /* One of the spec's settings of the namespace. Names have dots, or slashes where a part of theirs has a dot. */
 static int write_setting(const struct spec_sysctl *s, struct error *e)
 {
@@ -275,6 +290,8 @@ static _Noreturn void broker(int sock, int ready_fd, const struct container_spec
         ready.result = lock = network_lock(&ready.error);
     if (lock >= 0)
         close(lock);
+    if (ready.result >= 0 && net >= 0 && !s->netns.path)
+        ready.result = loopback_up(&ready.error);
     if (ready.result >= 0)
         ready.result = apply_settings(s, net >= 0, &ready.error);
     if (ready.result >= 0)
