@@ -66,6 +66,7 @@ static bool answer_for(struct nic *nic, const struct in6_addr *target, const str
 void arp_input(struct nic *nic, struct pkt *p)
 {
     struct in6_addr sender, target;
+    unsigned int announced;
     struct arp_pkt a;
 
     if ((nic->features & NIC_NO_ARP) || p->len < sizeof(a))
@@ -77,19 +78,24 @@ void arp_input(struct nic *nic, struct pkt *p)
     target = addr_from_v4(a.target_ip);
     if (addr_is_multicast(&sender) || addr_is_loopback(&sender) || addr_is_limited_broadcast(&sender))
         goto out;
+    /* Replies must say the same twice. */
+    announced = a.sender_ip == a.target_ip && (a.op == htons(ARPOP_REQUEST) || !memcmp(a.sender_mac, a.target_mac, MAC_LEN))
+                    ? NEIGH_GRATUITOUS
+                    : 0;
     if (a.op == htons(ARPOP_REQUEST)) {
         bool ours = answer_for(nic, &target, &sender);
 
         /* A probe for a duplicate (RFC 5227) has no sender address and is not to be remembered. */
         if (!addr_is_any(&sender) && route_addr_type(nic->stack, &sender, NULL) == RTN_UNICAST)
-            neigh_heard(nic, &sender, a.sender_mac, NEIGH_OVERRIDE | (ours && a.sender_ip != a.target_ip ? NEIGH_CREATE : 0));
+            neigh_heard(nic, &sender, a.sender_mac,
+                        NEIGH_OVERRIDE | announced | (ours && a.sender_ip != a.target_ip ? NEIGH_CREATE : 0));
         if (ours)
             send_arp(nic, ARPOP_REPLY, a.sender_mac, a.target_ip, a.sender_mac, a.sender_ip);
     } else if (a.op == htons(ARPOP_REPLY) && !addr_is_any(&sender) &&
                route_addr_type(nic->stack, &sender, NULL) == RTN_UNICAST) {
         bool solicited = p->type == PACKET_HOST && a.sender_ip != a.target_ip;
 
-        neigh_heard(nic, &sender, a.sender_mac, NEIGH_OVERRIDE | (solicited ? NEIGH_SOLICITED : 0));
+        neigh_heard(nic, &sender, a.sender_mac, NEIGH_OVERRIDE | announced | (solicited ? NEIGH_SOLICITED : 0));
     }
 out:
     pkt_free(p);

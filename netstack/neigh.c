@@ -10,7 +10,7 @@
 #define NEIGH_BUCKETS    256
 #define DELAY_PROBE_TIME (5 * NET_SEC)
 #define GC_STALE_TIME    (60 * NET_SEC)
-/* ARP: answers that contradict one so fresh are ignored (Linux's locktime). */
+/* ARP: answers that contradict one so fresh are ignored (Linux's locktime). Who announces himself is heard. */
 #define LOCK_TIME NET_SEC
 /* Packets that may wait for one address, whatever the setting says. */
 #define QUEUE_MAX 128
@@ -326,7 +326,7 @@ void neigh_heard(struct nic *nic, const struct in6_addr *addr, const uint8_t *ma
         return;
     }
     differs = mac && memcmp(mac, n->mac, MAC_LEN);
-    if (differs && addr_is_v4(addr) && netstack_now(nic->stack) - n->updated < LOCK_TIME)
+    if (differs && addr_is_v4(addr) && !(flags & NEIGH_GRATUITOUS) && netstack_now(nic->stack) - n->updated < LOCK_TIME)
         return;
     if (differs && !(flags & NEIGH_OVERRIDE)) {
         if (n->state == NUD_REACHABLE)

@@ -33,7 +33,14 @@ void neigh_output(struct nic *nic, const struct in6_addr *addr, struct pkt *p) N
 void neigh_confirm(struct nic *nic, const struct in6_addr *addr) NETSTACK_LOCKED;
 
 /* What ARP or NDP heard. `mac` NULL: no link address given. */
-enum { NEIGH_OVERRIDE = 1, NEIGH_SOLICITED = 2, NEIGH_ROUTER = 4, NEIGH_HAS_ROUTER = 8, NEIGH_CREATE = 16 };
+enum {
+    NEIGH_OVERRIDE = 1,
+    NEIGH_SOLICITED = 2,
+    NEIGH_ROUTER = 4,
+    NEIGH_HAS_ROUTER = 8,
+    NEIGH_CREATE = 16,
+    NEIGH_GRATUITOUS = 32
+};
 void neigh_heard(struct nic *nic, const struct in6_addr *addr, const uint8_t *mac, unsigned int flags) NETSTACK_LOCKED;
 
 struct neigh *neigh_find(struct nic *nic, const struct in6_addr *addr) NETSTACK_LOCKED;

@@ -2,15 +2,17 @@
 #include "sentry/fs/proc/sysctl.h"
 
 #include "netstack/stack.h"
+#include "netstack/tcp.h"
 #include "sentry/socket/net.h"
 
 #include <errno.h>
 #include <stddef.h>
 
-/* Settings that the socket layer keeps itself: up to two numbers in struct net. */
+/* Up to three numbers: in struct net, or of the netstack, in its struct netstack_sysctl or its struct tcp_sysctl. */
 struct net_setting {
     int nr, min, max;
-    size_t at[2];
+    bool tcp;
+    size_t at[3];
 };
 
 static atomic_int *setting(const struct pseudo_node *n, int i)
@@ -47,16 +49,21 @@ static ssize_t setting_write(const struct pseudo_node *n, const struct vfs_calle
     return len;
 }
 
-/* Settings of the netstack: up to two numbers in its struct netstack_sysctl, under its lock. */
+/* A number of the netstack's. */
+static int *stack_setting(struct netstack *stack, const struct net_setting *set, int i) NETSTACK_LOCKED
+{
+    return (int *)((set->tcp ? (char *)tcp_sysctl(stack) : (char *)&stack->sysctl) + set->at[i]);
+}
+
 static int stack_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
     const struct net_setting *set = n->desc->arg;
     struct netstack *stack = n->k->net->stack;
-    int values[2];
+    int values[3];
 
     netstack_lock(stack);
     for (int i = 0; i < set->nr; i++)
-        values[i] = *(int *)((char *)&stack->sysctl + set->at[i]);
+        values[i] = *stack_setting(stack, set, i);
     netstack_unlock(stack);
     for (int i = 0; i < set->nr; i++)
         seq_printf(s, "%s%d", i ? "\t" : "", values[i]);
@@ -68,7 +75,7 @@ static ssize_t stack_write(const struct pseudo_node *n, const struct vfs_caller 
 {
     const struct net_setting *set = n->desc->arg;
     struct netstack *stack = n->k->net->stack;
-    int64_t values[2];
+    int64_t values[3];
     int nr = sysctl_parse(buf, values, set->nr);
 
     if (nr != set->nr)
@@ -78,7 +85,7 @@ static ssize_t stack_write(const struct pseudo_node *n, const struct vfs_caller 
             return -EINVAL;
     netstack_lock(stack);
     for (int i = 0; i < nr; i++)
-        *(int *)((char *)&stack->sysctl + set->at[i]) = (int)values[i];
+        *stack_setting(stack, set, i) = (int)values[i];
     netstack_unlock(stack);
     net_settings_changed(n->k->net);
     return len;
@@ -93,6 +100,17 @@ static ssize_t stack_write(const struct pseudo_node *n, const struct vfs_caller 
             .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                            \
         }                                                                                                               \
     }
+
+#define TCP_AT(field) offsetof(struct tcp_sysctl, field)
+#define TCP_SETTINGS(name_, min_, max_, nr_, ...)                                                                       \
+    {                                                                                                                   \
+        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = stack_show, .write = stack_write, \
+        .arg = &(const struct net_setting)                                                                              \
+        {                                                                                                               \
+            .nr = (nr_), .min = (min_), .max = (max_), .tcp = true, .at = { __VA_ARGS__ }                               \
+        }                                                                                                               \
+    }
+#define TCP_SETTING(field, min_, max_) TCP_SETTINGS("tcp_" #field, min_, max_, 1, TCP_AT(field))
 
 #define NET_SETTING(name_, min_, max_, nr_, ...)                                                                            \
     {                                                                                                                       \
@@ -144,31 +162,31 @@ static const struct pseudo_desc ipv4_rows[] = {
     SYSCTL_TEXT("tcp_allowed_congestion_control", "reno cubic\n"),
     SYSCTL_TEXT("tcp_available_congestion_control", "reno cubic\n"),
     SYSCTL_TEXT("tcp_congestion_control", "cubic\n"),
-    SYSCTL_INT("tcp_ecn", 2, 0, 2),
+    TCP_SETTING(ecn, 0, 2),
     SYSCTL_INT("tcp_fastopen", 0, 0, 0),
-    SYSCTL_INT("tcp_fin_timeout", 60, 0, INT32_MAX),
-    SYSCTL_INT("tcp_keepalive_intvl", 75, 0, INT32_MAX),
-    SYSCTL_INT("tcp_keepalive_probes", 9, 0, 255),
-    SYSCTL_INT("tcp_keepalive_time", 7200, 0, INT32_MAX),
-    SYSCTL_INT("tcp_max_orphans", 65536, 0, INT32_MAX),
-    SYSCTL_INT("tcp_max_syn_backlog", 1024, 0, INT32_MAX),
-    SYSCTL_INT("tcp_max_tw_buckets", 65536, 0, INT32_MAX),
+    TCP_SETTING(fin_timeout, 1, INT32_MAX),
+    TCP_SETTING(keepalive_intvl, 1, INT32_MAX),
+    TCP_SETTING(keepalive_probes, 0, 255),
+    TCP_SETTING(keepalive_time, 1, INT32_MAX),
+    TCP_SETTING(max_orphans, 0, INT32_MAX),
+    TCP_SETTING(max_syn_backlog, 0, INT32_MAX),
+    TCP_SETTING(max_tw_buckets, 0, INT32_MAX),
     SYSCTL_NUMBERS("tcp_mem", 0, INT64_MAX, 3, 94500, 126000, 189000),
-    SYSCTL_BOOL("tcp_moderate_rcvbuf", 1),
-    SYSCTL_INT("tcp_mtu_probing", 0, 0, 2),
+    TCP_SETTING(moderate_rcvbuf, 0, 1),
+    SYSCTL_INT("tcp_mtu_probing", 0, 0, 0),
     SYSCTL_BOOL("tcp_no_metrics_save", 0),
-    SYSCTL_INT("tcp_retries1", 3, 0, 255),
-    SYSCTL_INT("tcp_retries2", 15, 0, INT32_MAX),
-    SYSCTL_NUMBERS("tcp_rmem", 1, INT32_MAX, 3, 4096, 131072, 6291456),
-    SYSCTL_BOOL("tcp_sack", 1),
-    SYSCTL_BOOL("tcp_slow_start_after_idle", 1),
-    SYSCTL_INT("tcp_syn_retries", 6, 1, 127),
-    SYSCTL_INT("tcp_synack_retries", 5, 0, 255),
-    SYSCTL_INT("tcp_syncookies", 1, 0, 2),
-    SYSCTL_INT("tcp_timestamps", 1, 0, 2),
-    SYSCTL_INT("tcp_tw_reuse", 2, 0, 2),
-    SYSCTL_BOOL("tcp_window_scaling", 1),
-    SYSCTL_NUMBERS("tcp_wmem", 1, INT32_MAX, 3, 4096, 16384, 4194304),
+    TCP_SETTING(retries1, 0, 255),
+    TCP_SETTING(retries2, 0, INT32_MAX),
+    TCP_SETTINGS("tcp_rmem", 1, INT32_MAX, 3, TCP_AT(rmem[0]), TCP_AT(rmem[1]), TCP_AT(rmem[2])),
+    TCP_SETTING(sack, 0, 1),
+    TCP_SETTING(slow_start_after_idle, 0, 1),
+    TCP_SETTING(syn_retries, 1, 127),
+    TCP_SETTING(synack_retries, 0, 255),
+    TCP_SETTING(syncookies, 0, 2),
+    TCP_SETTING(timestamps, 0, 2),
+    TCP_SETTING(tw_reuse, 0, 2),
+    TCP_SETTING(window_scaling, 0, 1),
+    TCP_SETTINGS("tcp_wmem", 1, INT32_MAX, 3, TCP_AT(wmem[0]), TCP_AT(wmem[1]), TCP_AT(wmem[2])),
     SYSCTL_NUMBERS("udp_mem", 0, INT64_MAX, 3, 189000, 252000, 378000),
     SYSCTL_INT("udp_rmem_min", 4096, 0, INT32_MAX),
     SYSCTL_INT("udp_wmem_min", 4096, 0, INT32_MAX),

@@ -68,9 +68,27 @@ static bool refill(struct rx_slot *s)
     return true;
 }
 
+/* How long all headers of a large frame are. Its virtio-net header's hdr_len says how much of it the sender had in one piece,
+ * which may be all. 0: there is no transport header where the checksum is to be. */
+static size_t header_length(const struct pkt *p, const struct virtio_net_hdr *h)
+{
+    uint8_t offset;
+
+    if (!(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+        return 0;
+    if (p->gso == PKT_GSO_UDP)
+        return h->csum_start + 8u;
+    if (h->csum_start + sizeof(struct tcphdr) > p->len)
+        return 0;
+    pkt_copy_out(p, h->csum_start + 12u, &offset, 1);
+    return h->csum_start + (offset >> 4) * 4u;
+}
+
 /* What the virtio-net header says of a frame. False: it is wrong. */
 static bool rx_offload(struct pkt *p, const struct virtio_net_hdr *h)
 {
+    size_t headers;
+
     if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
         if ((size_t)h->csum_start + h->csum_offset + 2 > p->len)
             return false;
@@ -95,10 +113,11 @@ static bool rx_offload(struct pkt *p, const struct virtio_net_hdr *h)
     default:
         return false;
     }
-    if (h->gso_size == 0 || h->hdr_len >= p->len)
+    headers = header_length(p, h);
+    if (h->gso_size == 0 || headers == 0 || headers >= p->len)
         return false;
     p->gso_size = h->gso_size;
-    p->gso_segs = (uint16_t)((p->len - h->hdr_len + h->gso_size - 1) / h->gso_size);
+    p->gso_segs = (uint16_t)((p->len - headers + h->gso_size - 1) / h->gso_size);
     return true;
 }
 
