@@ -47,17 +47,27 @@ int tcp_bind(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, int sc
 }
 
 /* An address in TIME_WAIT that the new connection may take over, so that its sequence numbers go on behind the old ones'. */
-static void reuse_time_wait(struct tcp_sock *tp, uint32_t *isn) NETSTACK_LOCKED
+static bool reuse_time_wait(struct tcp_sock *tp, be16 lport, uint32_t *isn) NETSTACK_LOCKED
 {
-    struct endpoint *ep = port_lookup_connected(tp->ts->ports, &tp->ep.laddr, tp->ep.lport, &tp->ep.raddr, tp->ep.rport, NULL);
+    struct endpoint *ep = port_lookup_connected(tp->ts->ports, &tp->ep.laddr, lport, &tp->ep.raddr, tp->ep.rport, NULL);
     struct tcp_tw *tw = (struct tcp_tw *)ep;
     if (!ep || tw->state != TCPS_TIME_WAIT || !tcp_tw_reusable(tw))
-        return;
+        return false;
     *isn = tw->snd_nxt + 65535 + 2;
     tp->ts_recent = tw->ts_recent;
     tp->ts_recent_at = tw->ts_recent_at;
     MIB_INC(tp->st, TcpExtTWRecycled);
     tcp_tw_kill(tw);
+    return true;
+}
+
+/* All ports are taken towards this place: is one of them only in TIME_WAIT? */
+static bool free_a_port(struct tcp_sock *tp, uint32_t *isn) NETSTACK_LOCKED
+{
+    for (int port = tp->st->sysctl.port_min; port <= tp->st->sysctl.port_max; port++)
+        if (reuse_time_wait(tp, htons((uint16_t)port), isn))
+            return true;
+    return false;
 }
 
 static int enter(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, uint32_t *isn) NETSTACK_LOCKED
@@ -73,8 +83,10 @@ static int enter(struct tcp_sock *tp, const struct in6_addr *addr, be16 port, ui
         return -ENETUNREACH;
     ep->laddr = ep->flow.src;
     if (ep->bucket)
-        reuse_time_wait(tp, isn);
+        reuse_time_wait(tp, ep->lport, isn);
     r = port_connect(tp->ts->ports, ep);
+    if (r == -EADDRNOTAVAIL && !ep->bucket && tp->ts->sysctl.tw_reuse && free_a_port(tp, isn))
+        r = port_connect(tp->ts->ports, ep);
     if (r < 0)
         return r;
     ep->flow.sport = ep->lport;
