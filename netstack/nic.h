@@ -106,6 +106,8 @@ struct nic {
     void *driver; /* the driver's own */
 };
 
+/* conf.disable_ipv6 has changed: drops the addresses, or gives those that an interface has by itself. */
+void nic_switch_ipv6(struct nic *nic) NETSTACK_LOCKED;
 /* Fills in the common part of `nic`, whose name (may hold "%d"), mac, mtu, arp_type and features the caller has set, and adds
  * it to the stack, down. -EEXIST, -EINVAL (a bad name), -ENOSPC (too many). On failure the caller still owns the memory. */
 int must_check nic_add(struct netstack *s, struct nic *nic, const struct nic_ops *ops) NETSTACK_LOCKED;

@@ -335,6 +335,14 @@ void nic_addrs_up(struct nic *nic, bool up)
     }
 }
 
+void nic_switch_ipv6(struct nic *nic)
+{
+    if (nic->conf.disable_ipv6)
+        nic_addrs_flush(nic, AF_INET6);
+    else if (nic->flags & IFF_UP)
+        nic_addrs_up(nic, true);
+}
+
 static bool source_v4(struct nic *nic, const struct in6_addr *dst, int scope, struct in6_addr *out)
 {
     struct nic_addr *a, *best = NULL;

@@ -99,6 +99,8 @@ void net_show_if_inet6(struct net *net, struct seq *s);
 void net_show_route(struct net *net, struct seq *s);
 void net_show_ipv6_route(struct net *net, struct seq *s);
 void net_show_arp(struct net *net, struct seq *s);
+void net_show_dev_mcast(struct net *net, struct seq *s);
+void net_show_protocols(struct net *net, struct seq *s);
 void net_show_igmp(struct net *net, struct seq *s, bool v6);
 void net_show_snmp(struct net *net, struct seq *s);
 void net_show_snmp6(struct net *net, struct seq *s);

@@ -17,6 +17,8 @@
     }
 
 NET_SHOW(show_dev, net_show_dev(n->k->net, s))
+NET_SHOW(show_dev_mcast, net_show_dev_mcast(n->k->net, s))
+NET_SHOW(show_protocols, net_show_protocols(n->k->net, s))
 NET_SHOW(show_arp, net_show_arp(n->k->net, s))
 NET_SHOW(show_if_inet6, net_show_if_inet6(n->k->net, s))
 NET_SHOW(show_igmp, net_show_igmp(n->k->net, s, false))
@@ -48,7 +50,7 @@ NET_SHOW(show_unix, net_show_unix(n->k->net, s))
 const struct pseudo_desc proc_net_rows[] = {
     PSEUDO_FILE("arp", 0444, show_arp),
     PSEUDO_FILE("dev", 0444, show_dev),
-    PSEUDO_TEXT("dev_mcast", ""),
+    PSEUDO_FILE("dev_mcast", 0444, show_dev_mcast),
     PSEUDO_FILE("icmp", 0444, show_icmp),
     PSEUDO_FILE("icmp6", 0444, show_icmp6),
     PSEUDO_FILE("if_inet6", 0444, show_if_inet6),
@@ -60,9 +62,7 @@ const struct pseudo_desc proc_net_rows[] = {
     PSEUDO_FILE("netstat", 0444, show_netstat),
     PSEUDO_FILE("nf_conntrack", 0440, show_conntrack),
     PSEUDO_FILE("packet", 0444, show_packet),
-    PSEUDO_TEXT("protocols",
-                "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi "
-                "br ha uh gp em\n"),
+    PSEUDO_FILE("protocols", 0444, show_protocols),
     PSEUDO_TEXT("psched", "000003e8 00000040 000f4240 3b9aca00\n"),
     PSEUDO_FILE("raw", 0444, show_raw),
     PSEUDO_FILE("raw6", 0444, show_raw6),

@@ -1,73 +1,87 @@
 /* /proc/sys/net, as far as programs read it. */
-#include "sentry/fs/proc/sysctl.h"
+#include "sentry/fs/proc/sysctl_net.h"
 
+#include "netstack/nic.h"
 #include "netstack/stack.h"
 #include "netstack/tcp.h"
 #include "sentry/socket/net.h"
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
-/* Up to three numbers: in struct net, or of the netstack, in its struct netstack_sysctl or its struct tcp_sysctl. */
-struct net_setting {
-    int nr, min, max;
-    bool tcp;
-    size_t at[3];
-};
-
-static atomic_int *setting(const struct pseudo_node *n, int i)
+static int *number(const struct net_setting *set, const void *base, int i)
 {
-    const struct net_setting *set = n->desc->arg;
-
-    return (atomic_int *)((char *)n->k->net + set->at[i]);
+    return (int *)((char *)base + set->at[i]);
 }
 
+void net_setting_show(struct seq *s, const struct net_setting *set, const void *base)
+{
+    for (int i = 0; i < set->nr; i++)
+        seq_printf(s, "%s%d", i ? "\t" : "", __atomic_load_n(number(set, base, i), __ATOMIC_RELAXED));
+    seq_putc(s, '\n');
+}
+
+int net_setting_parse(const struct net_setting *set, char *buf, int values[3])
+{
+    int64_t parsed[3];
+    int nr = sysctl_parse(buf, parsed, set->nr);
+
+    if (nr != set->nr)
+        return -EINVAL;
+    for (int i = 0; i < nr; i++) {
+        if (parsed[i] < set->min || parsed[i] > set->max)
+            return -EINVAL;
+        values[i] = (int)parsed[i];
+    }
+    return 0;
+}
+
+void net_setting_store(const struct net_setting *set, void *base, const int values[3])
+{
+    for (int i = 0; i < set->nr; i++)
+        __atomic_store_n(number(set, base, i), values[i], __ATOMIC_RELAXED);
+}
+
+void net_set_forwarding(struct kernel *k, bool v6, int on)
+{
+    struct netstack *stack = k->net->stack;
+    struct nic *nic;
+
+    netstack_lock(stack);
+    *(v6 ? &stack->sysctl.ip6_forward : &stack->sysctl.ip_forward) = on;
+    list_for_each_entry(nic, &stack->nics, node)
+        *(v6 ? &nic->conf.forwarding6 : &nic->conf.forwarding4) = on;
+    netstack_unlock(stack);
+}
+
+/* Settings that the socket layer keeps itself, in struct net. */
 static int setting_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
-    const struct net_setting *set = n->desc->arg;
-
-    for (int i = 0; i < set->nr; i++)
-        seq_printf(s, "%s%d", i ? "\t" : "", atomic_load(setting(n, i)));
-    seq_putc(s, '\n');
+    net_setting_show(s, n->desc->arg, n->k->net);
     return 0;
 }
 
 static ssize_t setting_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
 {
     const struct net_setting *set = n->desc->arg;
-    int64_t values[2];
-    int nr = sysctl_parse(buf, values, set->nr);
+    int values[3], r = net_setting_parse(set, buf, values);
 
-    if (nr != set->nr)
+    if (r < 0 || (set->nr == 2 && values[1] < values[0]))
         return -EINVAL;
-    for (int i = 0; i < nr; i++)
-        if (values[i] < set->min || values[i] > set->max || (i && values[i] < values[i - 1]))
-            return -EINVAL;
-    for (int i = 0; i < nr; i++)
-        atomic_store(setting(n, i), (int)values[i]);
+    net_setting_store(set, n->k->net, values);
     net_settings_changed(n->k->net);
-    return len;
+    return (ssize_t)len;
 }
 
-/* A number of the netstack's. */
-static int *stack_setting(struct netstack *stack, const struct net_setting *set, int i) NETSTACK_LOCKED
-{
-    return (int *)((set->tcp ? (char *)tcp_sysctl(stack) : (char *)&stack->sysctl) + set->at[i]);
-}
-
+/* Settings of the netstack, in its struct netstack_sysctl, under its lock; and those of TCP, in struct tcp_sysctl. */
 static int stack_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
-    const struct net_setting *set = n->desc->arg;
     struct netstack *stack = n->k->net->stack;
-    int values[3];
 
     netstack_lock(stack);
-    for (int i = 0; i < set->nr; i++)
-        values[i] = *stack_setting(stack, set, i);
+    net_setting_show(s, n->desc->arg, &stack->sysctl);
     netstack_unlock(stack);
-    for (int i = 0; i < set->nr; i++)
-        seq_printf(s, "%s%d", i ? "\t" : "", values[i]);
-    seq_putc(s, '\n');
     return 0;
 }
 
@@ -75,51 +89,94 @@ static ssize_t stack_write(const struct pseudo_node *n, const struct vfs_caller 
 {
     const struct net_setting *set = n->desc->arg;
     struct netstack *stack = n->k->net->stack;
-    int64_t values[3];
-    int nr = sysctl_parse(buf, values, set->nr);
+    int values[3], r = net_setting_parse(set, buf, values);
 
-    if (nr != set->nr)
-        return -EINVAL;
-    for (int i = 0; i < nr; i++)
-        if (values[i] < set->min || values[i] > set->max)
-            return -EINVAL;
+    if (r < 0)
+        return r;
     netstack_lock(stack);
-    for (int i = 0; i < nr; i++)
-        *stack_setting(stack, set, i) = (int)values[i];
+    net_setting_store(set, &stack->sysctl, values);
     netstack_unlock(stack);
-    net_settings_changed(n->k->net);
-    return len;
+    if (set->at[0] == offsetof(struct netstack_sysctl, ip_forward))
+        net_set_forwarding(n->k, false, values[0]);
+    return (ssize_t)len;
 }
 
-#define STACK_AT(field) offsetof(struct netstack_sysctl, field)
-#define STACK_SETTING(name_, min_, max_, nr_, ...)                                                                      \
-    {                                                                                                                   \
-        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = stack_show, .write = stack_write, \
-        .arg = &(const struct net_setting)                                                                              \
-        {                                                                                                               \
-            .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                            \
-        }                                                                                                               \
-    }
+static int tcp_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    struct netstack *stack = n->k->net->stack;
 
-#define TCP_AT(field) offsetof(struct tcp_sysctl, field)
-#define TCP_SETTINGS(name_, min_, max_, nr_, ...)                                                                       \
-    {                                                                                                                   \
-        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = stack_show, .write = stack_write, \
-        .arg = &(const struct net_setting)                                                                              \
-        {                                                                                                               \
-            .nr = (nr_), .min = (min_), .max = (max_), .tcp = true, .at = { __VA_ARGS__ }                               \
-        }                                                                                                               \
-    }
-#define TCP_SETTING(field, min_, max_) TCP_SETTINGS("tcp_" #field, min_, max_, 1, TCP_AT(field))
+    netstack_lock(stack);
+    net_setting_show(s, n->desc->arg, tcp_sysctl(stack));
+    netstack_unlock(stack);
+    return 0;
+}
 
-#define NET_SETTING(name_, min_, max_, nr_, ...)                                                                            \
-    {                                                                                                                       \
-        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = setting_show, .write = setting_write, \
-        .arg = &(const struct net_setting)                                                                                  \
-        {                                                                                                                   \
-            .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                                \
-        }                                                                                                                   \
+static ssize_t tcp_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
+{
+    const struct net_setting *set = n->desc->arg;
+    struct netstack *stack = n->k->net->stack;
+    int values[3], r = net_setting_parse(set, buf, values);
+
+    if (r < 0)
+        return r;
+    netstack_lock(stack);
+    net_setting_store(set, tcp_sysctl(stack), values);
+    netstack_unlock(stack);
+    return (ssize_t)len;
+}
+
+static int tcp_mem_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    struct netstack *stack = n->k->net->stack;
+    long mem[3];
+
+    netstack_lock(stack);
+    memcpy(mem, tcp_sysctl(stack)->mem, sizeof(mem));
+    netstack_unlock(stack);
+    seq_printf(s, "%ld\t%ld\t%ld\n", mem[0], mem[1], mem[2]);
+    return 0;
+}
+
+static int congestion_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    struct netstack *stack = n->k->net->stack;
+
+    netstack_lock(stack);
+    seq_printf(s, "%s\n", tcp_sysctl(stack)->congestion);
+    netstack_unlock(stack);
+    return 0;
+}
+
+/* What new sockets start with. */
+static ssize_t congestion_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
+{
+    struct netstack *stack = n->k->net->stack;
+
+    buf[strcspn(buf, " \t\n")] = 0;
+    if (strcmp(buf, "cubic") != 0 && strcmp(buf, "reno") != 0)
+        return -ENOENT;
+    netstack_lock(stack);
+    strcpy(tcp_sysctl(stack)->congestion, buf);
+    netstack_unlock(stack);
+    return (ssize_t)len;
+}
+
+#define NUMBERS(name_, show_, write_, min_, max_, nr_, ...)                                                       \
+    {                                                                                                             \
+        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = (show_), .write = (write_), \
+        .arg = &(const struct net_setting)                                                                        \
+        {                                                                                                         \
+            .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                      \
+        }                                                                                                         \
     }
+#define STACK_AT(field)                            offsetof(struct netstack_sysctl, field)
+#define STACK_SETTING(name_, min_, max_, nr_, ...) NUMBERS(name_, stack_show, stack_write, min_, max_, nr_, __VA_ARGS__)
+#define NET_SETTING(name_, min_, max_, nr_, ...)   NUMBERS(name_, setting_show, setting_write, min_, max_, nr_, __VA_ARGS__)
+#define TCP_SETTING(name_, min_, max_, field) \
+    NUMBERS("tcp_" name_, tcp_show, tcp_write, min_, max_, 1, offsetof(struct tcp_sysctl, field))
+#define TCP_THREE(name_, field)                                                                     \
+    NUMBERS("tcp_" name_, tcp_show, tcp_write, 1, INT32_MAX, 3, offsetof(struct tcp_sysctl, field), \
+            offsetof(struct tcp_sysctl, field) + sizeof(int), offsetof(struct tcp_sysctl, field) + 2 * sizeof(int))
 
 static const struct pseudo_desc core_rows[] = {
     SYSCTL_INT("message_burst", 10, 0, INT32_MAX),
@@ -134,86 +191,91 @@ static const struct pseudo_desc core_rows[] = {
     PSEUDO_END,
 };
 
-static const struct pseudo_desc ipv4_conf_if_rows[] = {
-    SYSCTL_BOOL("accept_local", 0),      SYSCTL_BOOL("accept_redirects", 1), SYSCTL_BOOL("accept_source_route", 0),
-    SYSCTL_INT("arp_announce", 0, 0, 2), SYSCTL_INT("arp_ignore", 0, 0, 8),  SYSCTL_BOOL("forwarding", 0),
-    SYSCTL_BOOL("proxy_arp", 0),         SYSCTL_BOOL("route_localnet", 0),   SYSCTL_INT("rp_filter", 0, 0, 2),
-    SYSCTL_BOOL("secure_redirects", 1),  SYSCTL_BOOL("send_redirects", 1),   PSEUDO_END,
-};
-
-static const struct pseudo_desc ipv4_conf_rows[] = {
-    PSEUDO_DIR("all", 0555, ipv4_conf_if_rows),
-    PSEUDO_DIR("default", 0555, ipv4_conf_if_rows),
-    PSEUDO_DIR("lo", 0555, ipv4_conf_if_rows),
+static const struct pseudo_desc ipv4_route_rows[] = {
+    STACK_SETTING("min_pmtu", 68, 65535, 1, STACK_AT(min_pmtu)),
+    STACK_SETTING("mtu_expires", 0, INT32_MAX, 1, STACK_AT(mtu_expires)),
     PSEUDO_END,
 };
 
 static const struct pseudo_desc ipv4_rows[] = {
-    PSEUDO_DIR("conf", 0555, ipv4_conf_rows),
+    SYSCTL_CONF_DIR(ipv4),
     STACK_SETTING("icmp_echo_ignore_all", 0, 1, 1, STACK_AT(icmp_echo_ignore_all)),
     STACK_SETTING("icmp_echo_ignore_broadcasts", 0, 1, 1, STACK_AT(icmp_echo_ignore_broadcasts)),
+    SYSCTL_TEXT("icmp_errors_use_inbound_ifaddr", "0\n"),
+    SYSCTL_TEXT("icmp_ignore_bogus_error_responses", "1\n"),
+    STACK_SETTING("icmp_msgs_per_sec", 0, INT32_MAX, 1, STACK_AT(icmp_msgs_per_sec)),
+    STACK_SETTING("icmp_ratelimit", 0, INT32_MAX, 1, STACK_AT(icmp_ratelimit)),
+    SYSCTL_TEXT("icmp_ratemask", "6168\n"),
+    STACK_SETTING("igmp_max_memberships", 0, INT32_MAX, 1, STACK_AT(igmp_max_memberships)),
+    STACK_SETTING("igmp_max_msf", 0, INT32_MAX, 1, STACK_AT(igmp_max_msf)),
     STACK_SETTING("ip_default_ttl", 1, 255, 1, STACK_AT(ip_default_ttl)),
     STACK_SETTING("ip_forward", 0, 1, 1, STACK_AT(ip_forward)),
     NET_SETTING("ip_local_port_range", 1, 65535, 2, offsetof(struct net, port_min), offsetof(struct net, port_max)),
     SYSCTL_TEXT("ip_local_reserved_ports", "\n"),
-    SYSCTL_BOOL("ip_nonlocal_bind", 0),
+    SYSCTL_TEXT("ip_no_pmtu_disc", "0\n"),
+    STACK_SETTING("ip_nonlocal_bind", 0, 1, 1, STACK_AT(ip_nonlocal_bind)),
     NET_SETTING("ip_unprivileged_port_start", 0, 65535, 1, offsetof(struct net, unprivileged_port)),
+    STACK_SETTING("ipfrag_high_thresh", 0, INT32_MAX, 1, STACK_AT(ipfrag_high_thresh)),
+    STACK_SETTING("ipfrag_time", 0, INT32_MAX, 1, STACK_AT(ipfrag_time)),
     STACK_SETTING("ping_group_range", 0, INT32_MAX, 2, STACK_AT(ping_group_min), STACK_AT(ping_group_max)),
+    PSEUDO_DIR("route", 0555, ipv4_route_rows),
+    TCP_SETTING("abort_on_overflow", 0, 1, abort_on_overflow),
+    TCP_SETTING("adv_win_scale", -31, 31, adv_win_scale),
     SYSCTL_TEXT("tcp_allowed_congestion_control", "reno cubic\n"),
     SYSCTL_TEXT("tcp_available_congestion_control", "reno cubic\n"),
-    SYSCTL_TEXT("tcp_congestion_control", "cubic\n"),
-    TCP_SETTING(ecn, 0, 2),
-    SYSCTL_INT("tcp_fastopen", 0, 0, 0),
-    TCP_SETTING(fin_timeout, 1, INT32_MAX),
-    TCP_SETTING(keepalive_intvl, 1, INT32_MAX),
-    TCP_SETTING(keepalive_probes, 0, 255),
-    TCP_SETTING(keepalive_time, 1, INT32_MAX),
-    TCP_SETTING(max_orphans, 0, INT32_MAX),
-    TCP_SETTING(max_syn_backlog, 0, INT32_MAX),
-    TCP_SETTING(max_tw_buckets, 0, INT32_MAX),
-    SYSCTL_NUMBERS("tcp_mem", 0, INT64_MAX, 3, 94500, 126000, 189000),
-    TCP_SETTING(moderate_rcvbuf, 0, 1),
-    SYSCTL_INT("tcp_mtu_probing", 0, 0, 0),
-    SYSCTL_BOOL("tcp_no_metrics_save", 0),
-    TCP_SETTING(retries1, 0, 255),
-    TCP_SETTING(retries2, 0, INT32_MAX),
-    TCP_SETTINGS("tcp_rmem", 1, INT32_MAX, 3, TCP_AT(rmem[0]), TCP_AT(rmem[1]), TCP_AT(rmem[2])),
-    TCP_SETTING(sack, 0, 1),
-    TCP_SETTING(slow_start_after_idle, 0, 1),
-    TCP_SETTING(syn_retries, 1, 127),
-    TCP_SETTING(synack_retries, 0, 255),
-    TCP_SETTING(syncookies, 0, 2),
-    TCP_SETTING(timestamps, 0, 2),
-    TCP_SETTING(tw_reuse, 0, 2),
-    TCP_SETTING(window_scaling, 0, 1),
-    TCP_SETTINGS("tcp_wmem", 1, INT32_MAX, 3, TCP_AT(wmem[0]), TCP_AT(wmem[1]), TCP_AT(wmem[2])),
-    SYSCTL_NUMBERS("udp_mem", 0, INT64_MAX, 3, 189000, 252000, 378000),
-    SYSCTL_INT("udp_rmem_min", 4096, 0, INT32_MAX),
-    SYSCTL_INT("udp_wmem_min", 4096, 0, INT32_MAX),
-    PSEUDO_END,
-};
-
-static const struct pseudo_desc ipv6_conf_if_rows[] = {
-    SYSCTL_INT("accept_dad", 1, 0, 2),
-    SYSCTL_INT("accept_ra", 1, 0, 2),
-    SYSCTL_BOOL("disable_ipv6", 0),
-    SYSCTL_BOOL("forwarding", 0),
-    SYSCTL_INT("hop_limit", 64, 1, 255),
-    SYSCTL_INT("mtu", 1280, 1280, INT32_MAX),
-    PSEUDO_END,
-};
-
-static const struct pseudo_desc ipv6_conf_rows[] = {
-    PSEUDO_DIR("all", 0555, ipv6_conf_if_rows),
-    PSEUDO_DIR("default", 0555, ipv6_conf_if_rows),
-    PSEUDO_DIR("lo", 0555, ipv6_conf_if_rows),
+    TCP_SETTING("base_mss", 88, 65535, base_mss),
+    TCP_SETTING("challenge_ack_limit", 0, INT32_MAX, challenge_ack_limit),
+    SYSCTL_ROW("tcp_congestion_control", 0644, congestion_show, congestion_write),
+    TCP_SETTING("dsack", 0, 1, dsack),
+    TCP_SETTING("early_retrans", 0, 4, early_retrans),
+    TCP_SETTING("ecn", 0, 2, ecn),
+    SYSCTL_TEXT("tcp_fastopen", "0\n"),
+    TCP_SETTING("fin_timeout", 1, INT32_MAX, fin_timeout),
+    TCP_SETTING("frto", 0, 2, frto),
+    TCP_SETTING("invalid_ratelimit", 0, INT32_MAX, invalid_ratelimit),
+    TCP_SETTING("keepalive_intvl", 1, INT32_MAX, keepalive_intvl),
+    TCP_SETTING("keepalive_probes", 0, 255, keepalive_probes),
+    TCP_SETTING("keepalive_time", 1, INT32_MAX, keepalive_time),
+    TCP_SETTING("limit_output_bytes", 0, INT32_MAX, limit_output_bytes),
+    TCP_SETTING("max_orphans", 0, INT32_MAX, max_orphans),
+    TCP_SETTING("max_reordering", 3, INT32_MAX, max_reordering),
+    TCP_SETTING("max_syn_backlog", 0, INT32_MAX, max_syn_backlog),
+    TCP_SETTING("max_tw_buckets", 0, INT32_MAX, max_tw_buckets),
+    {.name = "tcp_mem", .mode = S_IFREG | 0444, .flags = PSEUDO_MODE_IS_LAW, .show = tcp_mem_show},
+    TCP_SETTING("min_snd_mss", 48, 65535, min_snd_mss),
+    TCP_SETTING("moderate_rcvbuf", 0, 1, moderate_rcvbuf),
+    SYSCTL_TEXT("tcp_mtu_probing", "0\n"),
+    SYSCTL_TEXT("tcp_no_metrics_save", "1\n"),
+    TCP_SETTING("notsent_lowat", -1, INT32_MAX, notsent_lowat),
+    TCP_SETTING("orphan_retries", 0, 255, orphan_retries),
+    TCP_SETTING("recovery", 0, 7, recovery),
+    TCP_SETTING("reordering", 3, 300, reordering),
+    TCP_SETTING("retries1", 0, 255, retries1),
+    TCP_SETTING("retries2", 0, INT32_MAX, retries2),
+    TCP_SETTING("rfc1337", 0, 1, rfc1337),
+    TCP_THREE("rmem", rmem),
+    TCP_SETTING("sack", 0, 1, sack),
+    TCP_SETTING("slow_start_after_idle", 0, 1, slow_start_after_idle),
+    TCP_SETTING("stdurg", 0, 1, stdurg),
+    TCP_SETTING("syn_retries", 1, 127, syn_retries),
+    TCP_SETTING("synack_retries", 0, 255, synack_retries),
+    TCP_SETTING("syncookies", 0, 2, syncookies),
+    TCP_SETTING("thin_linear_timeouts", 0, 1, thin_linear_timeouts),
+    TCP_SETTING("timestamps", 0, 2, timestamps),
+    TCP_SETTING("tw_reuse", 0, 2, tw_reuse),
+    TCP_SETTING("window_scaling", 0, 1, window_scaling),
+    TCP_THREE("wmem", wmem),
+    SYSCTL_TEXT("udp_mem", "189000\t252000\t378000\n"),
+    SYSCTL_TEXT("udp_rmem_min", "4096\n"),
+    SYSCTL_TEXT("udp_wmem_min", "4096\n"),
     PSEUDO_END,
 };
 
 static const struct pseudo_desc ipv6_rows[] = {
-    SYSCTL_BOOL("bindv6only", 0),
-    PSEUDO_DIR("conf", 0555, ipv6_conf_rows),
-    SYSCTL_BOOL("ip_nonlocal_bind", 0),
+    STACK_SETTING("bindv6only", 0, 1, 1, STACK_AT(bindv6only)),
+    SYSCTL_CONF_DIR(ipv6),
+    STACK_SETTING("ip6frag_time", 0, INT32_MAX, 1, STACK_AT(ip6frag_time)),
+    STACK_SETTING("ip_nonlocal_bind", 0, 1, 1, STACK_AT(ip_nonlocal_bind)),
     PSEUDO_END,
 };
 

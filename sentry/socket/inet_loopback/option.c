@@ -410,6 +410,35 @@ static int get_tcp_info(struct inet_sock *i, void *val, socklen_t *len)
     return put_bytes(val, len, &info, sizeof(info));
 }
 
+/* What net.ipv4 says of options that have not been set. */
+static bool tcp_default(const struct inet_sock *i, int name, int *v)
+{
+    struct tcp_sysctl s;
+
+    netstack_lock(inet_stack_of(i));
+    s = *tcp_sysctl(inet_stack_of(i));
+    netstack_unlock(inet_stack_of(i));
+    switch (name) {
+    case TCP_KEEPIDLE:
+        *v = s.keepalive_time;
+        return true;
+    case TCP_KEEPINTVL:
+        *v = s.keepalive_intvl;
+        return true;
+    case TCP_KEEPCNT:
+        *v = s.keepalive_probes;
+        return true;
+    case TCP_SYNCNT:
+        *v = s.syn_retries;
+        return true;
+    case TCP_LINGER2:
+        *v = s.fin_timeout;
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* What was asked for, or what connections start with; of a connection what it uses. */
 static int get_maxseg(struct inet_sock *i)
 {
@@ -473,6 +502,7 @@ int inet_getsockopt(struct socket *s, struct task *t, int level, int name, void 
 {
     struct inet_sock *i = inet_of(s);
     const struct int_option *opt = find(i, level, name);
+    int v;
 
     if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
         return sockopt_put_int(val, len, i->state == TCP_S_LISTEN);
@@ -484,6 +514,8 @@ int inet_getsockopt(struct socket *s, struct task *t, int level, int name, void 
         return get_special(i, level, name, val, len);
     if (opt->flags & OPT_NO_STREAM && name == K_IP_RECVFRAGSIZE && i->s.type == SOCK_STREAM)
         return sockopt_put_int(val, len, 0);
+    if (level == SOL_TCP && *value_of(&i->o, opt) == opt->initial && tcp_default(i, name, &v))
+        return sockopt_put_int(val, len, v);
     if (level == SOL_TCP && name == TCP_MAXSEG)
         return sockopt_put_int(val, len, get_maxseg(i));
     /* IP options of small range fit a byte for who has only that. */

@@ -245,7 +245,8 @@ void net_show_inet(struct net *net, struct seq *s, int protocol, bool v6)
         seq_puts(s, "  sl  local_address                         remote_address                        st tx_queue rx_queue tr "
                     "tm->when retrnsmt   uid  timeout inode");
     else
-        seq_printf(s, "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode");
+        seq_printf(s, "%s  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode",
+                   protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ? " " : "");
     if (!w.tcp)
         seq_puts(s, " ref pointer drops");
     if (!v6)
@@ -269,11 +270,56 @@ static void count_sockets(struct net *net, int protocol, unsigned int n[2])
     inet_for_each(net, protocol, count, n);
 }
 
+static unsigned int count_list(const struct list_head *h)
+{
+    unsigned int n = 0;
+
+    for (const struct list_head *pos = h->next; pos != h; pos = pos->next)
+        n++;
+    return n;
+}
+
+void net_show_protocols(struct net *net, struct seq *s)
+{
+    static const struct {
+        int protocol;
+        const char *name[2];
+        int memory; /* -1: not accounted */
+    } inet[] = {{IPPROTO_ICMP, {"PING", "PINGv6"}, -1},
+                {IPPROTO_RAW, {"RAW", "RAWv6"}, -1},
+                {IPPROTO_UDPLITE, {"UDP-Lite", "UDPLITEv6"}, 0},
+                {IPPROTO_UDP, {"UDP", "UDPv6"}, 0},
+                {IPPROTO_TCP, {"TCP", "TCPv6"}, 0}};
+    unsigned int n[2], unix_sockets, packet_sockets, netlink_sockets;
+
+    seq_puts(s, "protocol  size sockets  memory press maxhdr  slab module     cl co di ac io in de sh ss gs se re sp bi br ha "
+                "uh gp em\n");
+    mutex_lock(&net->unix_lock);
+    unix_sockets = count_list(&net->unix_all);
+    mutex_unlock(&net->unix_lock);
+    mutex_lock(&net->netlink_lock);
+    netlink_sockets = count_list(&net->netlink_all);
+    mutex_unlock(&net->netlink_lock);
+    netstack_lock(net->stack);
+    packet_sockets = count_list(&net->stack->packet_eps);
+    netstack_unlock(net->stack);
+#define PROTOCOL_ROW(name, count, memory)                                                                                    \
+    seq_printf(s, "%-9s %4u %6u  %6d   %-3s %6u   %-3s  %-10s %s\n", name, 1024u, count, memory, (memory) < 0 ? "NI" : "no", \
+               0u, "yes", "kernel", " y  y  y  y  y  y  y  y  y  y  y  y  n  y  y  y  y  y  y")
+    PROTOCOL_ROW("PACKET", packet_sockets, -1);
+    PROTOCOL_ROW("UNIX", unix_sockets, -1);
+    for (size_t k = 0; k < ARRAY_SIZE(inet); k++) {
+        count_sockets(net, inet[k].protocol, n);
+        PROTOCOL_ROW(inet[k].name[1], n[1], inet[k].memory);
+        PROTOCOL_ROW(inet[k].name[0], n[0], inet[k].memory);
+    }
+    PROTOCOL_ROW("NETLINK", netlink_sockets, -1);
+}
+
 void net_show_sockstat(struct net *net, struct seq *s, bool v6)
 {
-    unsigned int tcp[2], udp[2], lite[2], raw[2], un = 0;
+    unsigned int tcp[2], udp[2], lite[2], raw[2], un;
     struct tcp_usage usage;
-    struct list_head *pos;
 
     count_sockets(net, IPPROTO_TCP, tcp);
     count_sockets(net, IPPROTO_UDP, udp);
@@ -285,8 +331,7 @@ void net_show_sockstat(struct net *net, struct seq *s, bool v6)
         return;
     }
     mutex_lock(&net->unix_lock);
-    for (pos = net->unix_all.next; pos != &net->unix_all; pos = pos->next)
-        un++;
+    un = count_list(&net->unix_all);
     mutex_unlock(&net->unix_lock);
     netstack_lock(net->stack);
     tcp_get_usage(net->stack, &usage);

@@ -31,13 +31,14 @@ struct inet_sock *inet_alloc(struct net *net, const struct socket_ops *ops, int 
         return NULL;
     socket_init(&i->s, ops, net, family, type, protocol);
     inet_options_init(&i->o);
+    i->o.v6only = family == AF_INET6 && __atomic_load_n(&net->stack->sysctl.bindv6only, __ATOMIC_RELAXED);
     list_init(&i->port_node);
     list_init(&i->accepts);
     list_init(&i->pending);
     list_init(&i->accept_node);
     if (type == SOCK_STREAM) {
         lo_tcp_cork_init(i);
-        strcpy(i->congestion, "cubic");
+        net_tcp_default_congestion(net, i->congestion);
         i->s.sndbuf = TCP_SNDBUF;
         i->s.rcvbuf = TCP_RCVBUF;
     }

@@ -172,16 +172,10 @@ int net_start(struct net *net, const struct net_config *c, const int connectable
 
 void net_settings_changed(struct net *net)
 {
-    struct nic *nic;
-
     netstack_lock(net->stack);
     net->stack->sysctl.port_min = atomic_load(&net->port_min);
     net->stack->sysctl.port_max = atomic_load(&net->port_max);
     net->stack->sysctl.unprivileged_port = atomic_load(&net->unprivileged_port);
-    list_for_each_entry(nic, &net->stack->nics, node) {
-        nic->conf.forwarding4 = net->stack->sysctl.ip_forward;
-        nic->conf.forwarding6 = net->stack->sysctl.ip6_forward;
-    }
     netstack_unlock(net->stack);
 }
 

@@ -75,6 +75,8 @@ void net_tcp_disconnect(struct inet_sock *i);
 int net_tcp_shutdown(struct inet_sock *i, unsigned int mask);
 void net_tcp_close(struct inet_sock *i);
 bool net_tcp_is_connected(const struct inet_sock *i);
+/* net.ipv4.tcp_congestion_control */
+void net_tcp_default_congestion(struct net *net, char name[16]);
 bool net_tcp_lingers(struct inet_sock *i);
 int net_tcp_maxseg(struct inet_sock *i);
 int net_tcp_state(const struct inet_sock *i);

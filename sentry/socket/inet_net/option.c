@@ -59,8 +59,8 @@ void net_tcp_push_options(struct inet_sock *i)
     push_tcp_so(i);
     net_endpoint_push_options(i, tcp_ep(i->tp));
     inet_options_changed(&i->o, SOL_TCP, push_tcp_option, i);
-    if (strcmp(i->congestion, "cubic") != 0 && tcp_set_congestion(i->tp, i->congestion) < 0)
-        strcpy(i->congestion, "cubic");
+    if (strcmp(i->congestion, tcp_congestion(i->tp)) != 0 && tcp_set_congestion(i->tp, i->congestion) < 0)
+        strcpy(i->congestion, tcp_congestion(i->tp));
 }
 
 void net_endpoint_push_options(struct inet_sock *i, struct endpoint *ep)

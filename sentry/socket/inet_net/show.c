@@ -161,6 +161,30 @@ void net_show_arp(struct net *net, struct seq *s)
     netstack_unlock(net->stack);
 }
 
+/* The link addresses by which an interface hears of groups. */
+void net_show_dev_mcast(struct net *net, struct seq *s)
+{
+    struct mcast_group *g;
+    struct nic *nic;
+
+    netstack_lock(net->stack);
+    list_for_each_entry(nic, &net->stack->nics, node) {
+        if (nic == net->stack->lo)
+            continue;
+        list_for_each_entry(g, &nic->groups, node) {
+            const uint8_t *a = g->group.s6_addr + 12;
+
+            if (addr_is_v4(&g->group))
+                seq_printf(s, "%-4d %-15s %-5d %-5d 01005e%02x%02x%02x\n", nic->index, nic->name, 1, 0, a[1] & 0x7f, a[2],
+                           a[3]);
+            else
+                seq_printf(s, "%-4d %-15s %-5d %-5d 3333%02x%02x%02x%02x\n", nic->index, nic->name, 1, 0, a[0], a[1], a[2],
+                           a[3]);
+        }
+    }
+    netstack_unlock(net->stack);
+}
+
 void net_show_igmp(struct net *net, struct seq *s, bool v6)
 {
     struct mcast_group *g;

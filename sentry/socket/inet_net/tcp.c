@@ -9,6 +9,7 @@
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 static void on_ready(struct endpoint *ep, uint32_t events)
@@ -209,6 +210,13 @@ void net_tcp_close(struct inet_sock *i)
     netstack_lock(inet_stack_of(i));
     tcp_close(tp);
     netstack_unlock(inet_stack_of(i));
+}
+
+void net_tcp_default_congestion(struct net *net, char name[16])
+{
+    netstack_lock(net->stack);
+    memcpy(name, tcp_sysctl(net->stack)->congestion, 16);
+    netstack_unlock(net->stack);
 }
 
 bool net_tcp_lingers(struct inet_sock *i)
