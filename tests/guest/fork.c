@@ -136,28 +136,32 @@ TEST(fork_limit_nproc_gives_eagain)
 
 TEST(orphans_get_another_parent)
 {
-    int fds[2];
+    int fds[2], ready[2];
     pid_t pid, middle, seen = 0;
+    char c = 0;
 
     CHECK_OK(pipe(fds));
+    CHECK_OK(pipe(ready));
     middle = fork();
     if (middle == 0) {
         pid = fork();
         if (pid == 0) {
             pid_t parent = getppid();
+            write(ready[1], &c, 1);
             while (getppid() == parent)
                 usleep(1000);
             parent = getppid();
             _exit(write(fds[1], &parent, sizeof(parent)) != sizeof(parent));
         }
-        usleep(10000);
-        _exit(0);
+        _exit(read(ready[0], &c, 1) != 1);
     }
     CHECK_EQ(wait_exit(middle), 0);
     CHECK_EQ(read(fds[0], &seen, sizeof(seen)), (ssize_t)sizeof(seen));
     CHECK(seen != middle);
-    close(fds[0]);
-    close(fds[1]);
+    for (int i = 0; i < 2; i++) {
+        close(fds[i]);
+        close(ready[i]);
+    }
 }
 
 TEST(many_forks_leave_nothing)
