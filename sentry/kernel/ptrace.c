@@ -15,6 +15,7 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 
 #define FLAG_TF (1UL << 8)
@@ -217,6 +218,7 @@ void ptrace_exec(struct task *t, pid_t old_tid)
 {
     ksiginfo info;
 
+    memset(t->ptrace.debug, 0, sizeof(t->ptrace.debug));
     if (!t->ptrace.tracer || ptrace_event_if(t, PTRACE_EVENT_EXEC, (uint64_t)old_tid) || t->ptrace.seized)
         return;
     siginfo_kernel(&info, SIGTRAP, SI_USER);

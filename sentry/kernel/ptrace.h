@@ -37,10 +37,11 @@ struct ptrace_state {
     _Atomic(enum ptrace_mode_run) mode;
     enum ptrace_stop_kind kind;
     unsigned int options;
-    int report;       /* what wait is to report: signal | event << 8; 0: nothing (any more) */
-    int resume_signo; /* what the tracer lets it go on with */
-    uint64_t message; /* PTRACE_GETEVENTMSG */
-    void *fp;         /* FP state while stopped */
+    int report;        /* what wait is to report: signal | event << 8; 0: nothing (any more) */
+    int resume_signo;  /* what the tracer lets it go on with */
+    uint64_t message;  /* PTRACE_GETEVENTMSG */
+    void *fp;          /* FP state while stopped */
+    uint64_t debug[8]; /* the debug registers as the tracer has set them; DR6 by its bits that say something */
     ksiginfo info;
 };
 

@@ -4,6 +4,7 @@
 #include "sentry/kernel/task_internal.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,15 +83,50 @@ int ptrace_regs_set(struct task *t, const struct user_regs_struct *u)
     return 0;
 }
 
+/*
+ * The debug registers of a tracee: the host's are not to be had, so none can be enabled, and the error is that of Linux when
+ * all breakpoints of the CPU are taken. Debuggers write them in every new thread all the same, and expect to read what they
+ * have written.
+ */
+#define DEBUG_OFF   offsetof(struct user, u_debugreg)
+#define DR6_FIXED   0xffff0ff0UL
+#define DR7_ENABLES 0xffUL
+
+static bool debug_register(uint64_t off, unsigned int *n)
+{
+    *n = (unsigned int)((off - DEBUG_OFF) / 8);
+    return off >= DEBUG_OFF && *n < 8;
+}
+
+static uint64_t debug_get(const struct task *t, unsigned int n)
+{
+    if (n == 6)
+        return t->ptrace.debug[n] ^ DR6_FIXED;
+    return t->ptrace.debug[n];
+}
+
+static int debug_set(struct task *t, unsigned int n, uint64_t value)
+{
+    if (n == 4 || n == 5)
+        return -EIO;
+    if (n < 4 && value >= platform_limits(t->k->platform)->max)
+        return -EINVAL;
+    if (n == 7 && (value & DR7_ENABLES))
+        return -ENOSPC;
+    t->ptrace.debug[n] = n == 6 ? value ^ DR6_FIXED : value;
+    return 0;
+}
+
 int ptrace_user_peek(const struct task *t, uint64_t off, uint64_t *value)
 {
     struct user_regs_struct u;
+    unsigned int n;
 
     if ((off & 7) || off > sizeof(struct user) - 8)
         return -EIO;
-    *value = 0;
+    *value = debug_register(off, &n) ? debug_get(t, n) : 0;
     if (off >= sizeof(u))
-        return 0; /* debug registers and what is only in core files */
+        return 0; /* what is only in core files is 0 */
     ptrace_regs_get(t, &u);
     memcpy(value, (const char *)&u + off, sizeof(*value));
     return 0;
@@ -99,11 +135,14 @@ int ptrace_user_peek(const struct task *t, uint64_t off, uint64_t *value)
 int ptrace_user_poke(struct task *t, uint64_t off, uint64_t value)
 {
     struct user_regs_struct u;
+    unsigned int n;
 
     if ((off & 7) || off > sizeof(struct user) - 8)
         return -EIO;
+    if (debug_register(off, &n))
+        return debug_set(t, n, value);
     if (off >= sizeof(u))
-        return -EIO; /* there are no debug registers to be had */
+        return -EIO;
     ptrace_regs_get(t, &u);
     memcpy((char *)&u + off, &value, sizeof(value));
     return ptrace_regs_set(t, &u);

@@ -76,6 +76,31 @@ TEST(memory_and_registers_of_a_tracee)
     CHECK_EQ(wait_stop(pid), 0x10000 | 77 << 8);
 }
 
+/* Debuggers write them in every thread. Whether any can be enabled is the machine's affair. */
+TEST(debug_registers)
+{
+    pid_t pid = traced(call_getppid);
+    size_t at = offsetof(struct user, u_debugreg);
+
+    CHECK_EQ(wait_stop(pid), SIGSTOP);
+    for (size_t n = 0; n < 8; n++) {
+        errno = 0;
+        CHECK_EQ(ptrace(PTRACE_PEEKUSER, pid, at + n * 8, 0), n == 6 ? 0xffff0ff0 : 0);
+        CHECK_EQ(errno, 0);
+    }
+    CHECK_OK(ptrace(PTRACE_POKEUSER, pid, at + 7 * 8, 0));
+    CHECK_OK(ptrace(PTRACE_POKEUSER, pid, at + 6 * 8, 0));
+    CHECK_EQ(ptrace(PTRACE_PEEKUSER, pid, at + 6 * 8, 0), 0);
+    CHECK_ERR(ptrace(PTRACE_POKEUSER, pid, at + 4 * 8, 0), EIO);
+    CHECK_ERR(ptrace(PTRACE_POKEUSER, pid, at + 5 * 8, 0), EIO);
+    if (ptrace(PTRACE_POKEUSER, pid, at, &variable) == 0)
+        CHECK_EQ(ptrace(PTRACE_PEEKUSER, pid, at, 0), (long)&variable);
+    if (ptrace(PTRACE_POKEUSER, pid, at + 7 * 8, 1) < 0)
+        CHECK_EQ(errno, ENOSPC);
+    CHECK_ERR(ptrace(PTRACE_POKEUSER, pid, at + 8 * 8, 0), EIO);
+    finish(pid);
+}
+
 TEST(read_only_text_can_be_patched)
 {
     pid_t pid = traced(call_getppid);
