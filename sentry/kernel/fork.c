@@ -160,6 +160,8 @@ static void copy_attributes(struct task *child, const struct task *t, const stru
     memcpy(child->comm, t->comm, sizeof(child->comm));
     sched_clone(child, t);
     child->personality = t->personality;
+    child->loginuid = atomic_load(&t->loginuid);
+    child->sessionid = atomic_load(&t->sessionid);
     child->timer_slack_ns = child->default_timer_slack_ns = t->timer_slack_ns;
 }
 

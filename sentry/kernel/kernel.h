@@ -76,6 +76,7 @@ struct kernel {
     struct task_threads threads;
 
     int64_t boot_monotonic_ns; /* host CLOCK_MONOTONIC at boot: btime, starttime, CLOCK_BOOTTIME */
+    atomic_uint last_session;  /* of those that /proc/PID/loginuid begins */
     atomic_ullong nr_forks, nr_syscalls, nr_switches;
     unsigned int nr_cpus;            /* that guests see */
     uint64_t total_ram;              /* that guests see, bytes */

@@ -174,6 +174,7 @@ static int make_process(struct kernel *k, const struct process_params *p, struct
     t->sched_priority = p->sched_priority;
     t->ioprio = p->ioprio;
     t->personality = p->personality;
+    t->loginuid = t->sessionid = UINT32_MAX;
     if (p->seccomp)
         seccomp_adopt(t, p->seccomp);
     tg->exited = p->exited;

@@ -138,6 +138,7 @@ struct task {
     int ioprio;                             /* IOPRIO_PRIO_VALUE; 0: none; inherited by children; atomic */
     uint64_t cpu_affinity[16];              /* see sentry/kernel/cpus.h; siglock */
     unsigned long personality, timer_slack_ns, default_timer_slack_ns;
+    atomic_uint loginuid, sessionid; /* who logged in, for audit: UINT32_MAX when nobody did; written by self */
     pthread_t thread;
     void *wait_data; /* private to what the task waits in (futex, wait4) */
 };

@@ -428,6 +428,68 @@ TEST(oom_score_adj)
     CHECK(slurp("/proc/self/oom_score") > 0);
 }
 
+static bool write_loginuid(pid_t pid, const char *uid)
+{
+    char name[64];
+    int fd;
+
+    snprintf(name, sizeof(name), "/proc/%d/loginuid", pid);
+    fd = open(name, O_WRONLY);
+    ssize_t n = fd < 0 ? -1 : write(fd, uid, strlen(uid));
+    int err = errno;
+    close(fd);
+    errno = err;
+    return n == (ssize_t)strlen(uid);
+}
+
+static void child_of_a_login(void)
+{
+    CHECK(slurp("/proc/self/loginuid") > 0);
+    CHECK(strcmp(text, "77") == 0);
+    CHECK(slurp("/proc/self/sessionid") > 0);
+    CHECK(strcmp(text, "4294967295") != 0);
+    if (geteuid() == 0) {
+        CHECK_OK(setresuid(1000, 1000, 1000));
+        CHECK(!write_loginuid(getpid(), "78"));
+    }
+}
+
+static void login(void)
+{
+    int status;
+
+    CHECK(!write_loginuid(getppid(), "77"));
+    CHECK_EQ(errno, EPERM);
+    CHECK(!write_loginuid(getpid(), "x"));
+    CHECK_EQ(errno, EINVAL);
+    CHECK(write_loginuid(getpid(), "77"));
+    pid_t pid = fork();
+    if (pid == 0) {
+        child_of_a_login();
+        _exit(0);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+}
+
+/* What pam_loginuid does: once without any privilege, for oneself alone, and children have it. */
+TEST(loginuid)
+{
+    int status;
+
+    if (slurp("/proc/self/loginuid") < 0 || strcmp(text, "4294967295") != 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        login();
+        _exit(0);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+    CHECK(slurp("/proc/self/loginuid") > 0);
+    CHECK(strcmp(text, "4294967295") == 0);
+}
+
 TEST(small_files_can_be_read)
 {
     static const char *const names[] = {"statm",  "io",         "cgroup",    "uid_map", "gid_map",     "setgroups", "mountinfo",

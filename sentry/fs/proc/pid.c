@@ -297,29 +297,29 @@ static const struct pseudo_desc attr_rows[] = {
     }
 
 /* What a process and a thread have in common; `thread_` is PROC_THREAD or NULL. */
-#define COMMON_ROWS(thread_)                                                                                                  \
-    PSEUDO_DIR("attr", 0555, attr_rows), OF_MM("auxv", 0400, proc_pid_auxv), PSEUDO_FILE("cgroup", 0444, proc_pid_cgroup),    \
-        PSEUDO_FILE("cmdline", 0444, proc_pid_cmdline), PSEUDO_RW("comm", 0644, proc_pid_comm, proc_pid_comm_write),          \
-        LINK("cwd", LINK_CWD), OF_MM("environ", 0400, proc_pid_environ), LINK("exe", LINK_EXE),                               \
-        PSEUDO_RW("gid_map", 0644, proc_pid_gid_map, proc_pid_id_map_write),                                                  \
-        {.name = "io", .mode = S_IFREG | 0400, .show = proc_pid_io, .open = proc_open_checked, .arg = (thread_)},             \
-        PSEUDO_FILE("limits", 0444, proc_pid_limits), PSEUDO_RW("loginuid", 0644, proc_pid_unset, proc_pid_id_map_write),     \
-        MAPS_ROW, {.name = "mem", .mode = S_IFREG | 0600, .open_raw = proc_pid_mem_open},                                     \
-        {.name = "mountinfo", .mode = S_IFREG | 0444, .flags = PSEUDO_POLLED, .show = proc_pid_mountinfo},                    \
-        {.name = "mounts", .mode = S_IFREG | 0444, .flags = PSEUDO_POLLED, .show = proc_pid_mounts},                          \
-        PSEUDO_DIR("net", 0555, proc_net_rows), {.name = "ns", .mode = S_IFDIR | 0511, .children = proc_ns_rows},             \
-        PSEUDO_RW("oom_adj", 0644, proc_pid_oom_adj, proc_pid_oom_adj_write),                                                 \
-        PSEUDO_FILE("oom_score", 0444, proc_pid_oom_score),                                                                   \
-        PSEUDO_RW("oom_score_adj", 0644, proc_pid_oom_score_adj, proc_pid_oom_score_adj_write),                               \
-        CHECKED("personality", 0400, proc_pid_personality),                                                                   \
-        PSEUDO_RW("projid_map", 0644, proc_pid_projid_map, proc_pid_id_map_write), LINK("root", LINK_ROOT),                   \
-        PSEUDO_RW("sched", 0644, proc_pid_sched, proc_pid_discard_write), PSEUDO_FILE("schedstat", 0444, proc_pid_schedstat), \
-        PSEUDO_FILE("sessionid", 0444, proc_pid_unset),                                                                       \
-        PSEUDO_RW("setgroups", 0644, proc_pid_setgroups, proc_pid_id_map_write), OF_MM("smaps", 0444, proc_pid_smaps),        \
-        OF_MM("smaps_rollup", 0444, proc_pid_smaps_rollup), CHECKED("stack", 0400, proc_pid_stack),                           \
-        {.name = "stat", .mode = S_IFREG | 0444, .show = proc_pid_stat, .arg = (thread_)},                                    \
-        PSEUDO_FILE("statm", 0444, proc_pid_statm), PSEUDO_FILE("status", 0444, proc_pid_status),                             \
-        CHECKED("syscall", 0400, proc_pid_syscall), PSEUDO_RW("uid_map", 0644, proc_pid_uid_map, proc_pid_id_map_write),      \
+#define COMMON_ROWS(thread_)                                                                                                   \
+    PSEUDO_DIR("attr", 0555, attr_rows), OF_MM("auxv", 0400, proc_pid_auxv), PSEUDO_FILE("cgroup", 0444, proc_pid_cgroup),     \
+        PSEUDO_FILE("cmdline", 0444, proc_pid_cmdline), PSEUDO_RW("comm", 0644, proc_pid_comm, proc_pid_comm_write),           \
+        LINK("cwd", LINK_CWD), OF_MM("environ", 0400, proc_pid_environ), LINK("exe", LINK_EXE),                                \
+        PSEUDO_RW("gid_map", 0644, proc_pid_gid_map, proc_pid_id_map_write),                                                   \
+        {.name = "io", .mode = S_IFREG | 0400, .show = proc_pid_io, .open = proc_open_checked, .arg = (thread_)},              \
+        PSEUDO_FILE("limits", 0444, proc_pid_limits), PSEUDO_RW("loginuid", 0644, proc_pid_loginuid, proc_pid_loginuid_write), \
+        MAPS_ROW, {.name = "mem", .mode = S_IFREG | 0600, .open_raw = proc_pid_mem_open},                                      \
+        {.name = "mountinfo", .mode = S_IFREG | 0444, .flags = PSEUDO_POLLED, .show = proc_pid_mountinfo},                     \
+        {.name = "mounts", .mode = S_IFREG | 0444, .flags = PSEUDO_POLLED, .show = proc_pid_mounts},                           \
+        PSEUDO_DIR("net", 0555, proc_net_rows), {.name = "ns", .mode = S_IFDIR | 0511, .children = proc_ns_rows},              \
+        PSEUDO_RW("oom_adj", 0644, proc_pid_oom_adj, proc_pid_oom_adj_write),                                                  \
+        PSEUDO_FILE("oom_score", 0444, proc_pid_oom_score),                                                                    \
+        PSEUDO_RW("oom_score_adj", 0644, proc_pid_oom_score_adj, proc_pid_oom_score_adj_write),                                \
+        CHECKED("personality", 0400, proc_pid_personality),                                                                    \
+        PSEUDO_RW("projid_map", 0644, proc_pid_projid_map, proc_pid_id_map_write), LINK("root", LINK_ROOT),                    \
+        PSEUDO_RW("sched", 0644, proc_pid_sched, proc_pid_discard_write), PSEUDO_FILE("schedstat", 0444, proc_pid_schedstat),  \
+        PSEUDO_FILE("sessionid", 0444, proc_pid_sessionid),                                                                    \
+        PSEUDO_RW("setgroups", 0644, proc_pid_setgroups, proc_pid_id_map_write), OF_MM("smaps", 0444, proc_pid_smaps),         \
+        OF_MM("smaps_rollup", 0444, proc_pid_smaps_rollup), CHECKED("stack", 0400, proc_pid_stack),                            \
+        {.name = "stat", .mode = S_IFREG | 0444, .show = proc_pid_stat, .arg = (thread_)},                                     \
+        PSEUDO_FILE("statm", 0444, proc_pid_statm), PSEUDO_FILE("status", 0444, proc_pid_status),                              \
+        CHECKED("syscall", 0400, proc_pid_syscall), PSEUDO_RW("uid_map", 0644, proc_pid_uid_map, proc_pid_id_map_write),       \
         PSEUDO_FILE("wchan", 0444, proc_pid_wchan)
 
 extern const struct pseudo_desc proc_pid_rows[], proc_tid_rows[];

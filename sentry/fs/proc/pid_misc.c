@@ -229,11 +229,47 @@ int proc_pid_setgroups(struct seq *s, const struct pseudo_node *n, const struct 
     return 0;
 }
 
-/* loginuid and sessionid: never set. */
-int proc_pid_unset(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+static int show_login(struct seq *s, const struct pseudo_node *n, bool session)
 {
-    seq_printf(s, "%u", UINT32_MAX);
+    struct task *t = proc_task(n);
+
+    if (!t)
+        return -ESRCH;
+    seq_printf(s, "%u", atomic_load(session ? &t->sessionid : &t->loginuid));
+    task_put(t);
     return 0;
+}
+
+int proc_pid_loginuid(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_login(s, n, false);
+}
+
+int proc_pid_sessionid(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_login(s, n, true);
+}
+
+/* A login program says once who has logged in (pam_loginuid), for itself and its children; to say it again takes
+ * CAP_AUDIT_CONTROL. */
+ssize_t proc_pid_loginuid_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
+{
+    struct task *t = proc_task(n), *self = task_of_caller(c);
+    int64_t uid;
+    int r;
+
+    if (t)
+        task_put(t);
+    if (!t || t != self)
+        return -EPERM;
+    r = pos ? -EINVAL : pseudo_parse_int(buf, 0, UINT32_MAX, &uid);
+    if (r < 0)
+        return r;
+    if (atomic_load(&self->loginuid) != UINT32_MAX && !cred_has_cap(c->cred, CAP_AUDIT_CONTROL))
+        return -EPERM;
+    atomic_store(&self->sessionid, uid == UINT32_MAX ? UINT32_MAX : atomic_fetch_add(&self->k->last_session, 1) + 1);
+    atomic_store(&self->loginuid, (unsigned int)uid);
+    return (ssize_t)len;
 }
 
 int proc_pid_wchan(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)

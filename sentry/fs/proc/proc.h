@@ -50,11 +50,11 @@ proc_show_fn proc_pid_maps, proc_pid_smaps, proc_pid_smaps_rollup; /* pid_maps.c
 long proc_pid_maps_ioctl(void *mm, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
 proc_show_fn proc_pid_mounts, proc_pid_mountinfo, proc_pid_mountstats; /* pid_mounts.c */
 proc_show_fn proc_pid_limits, proc_pid_io, proc_pid_comm, proc_pid_oom_score, proc_pid_oom_score_adj, proc_pid_oom_adj,
-    proc_pid_cgroup, proc_pid_uid_map, proc_pid_gid_map, proc_pid_projid_map, proc_pid_setgroups, proc_pid_unset,
-    proc_pid_wchan, proc_pid_personality, proc_pid_syscall, proc_pid_stack, proc_pid_timerslack, proc_pid_coredump_filter,
-    proc_pid_children; /* pid_misc.c */
+    proc_pid_cgroup, proc_pid_uid_map, proc_pid_gid_map, proc_pid_projid_map, proc_pid_setgroups, proc_pid_loginuid,
+    proc_pid_sessionid, proc_pid_wchan, proc_pid_personality, proc_pid_syscall, proc_pid_stack, proc_pid_timerslack,
+    proc_pid_coredump_filter, proc_pid_children; /* pid_misc.c */
 proc_write_fn proc_pid_comm_write, proc_pid_oom_score_adj_write, proc_pid_oom_adj_write, proc_pid_id_map_write,
-    proc_pid_timerslack_write, proc_pid_discard_write;
+    proc_pid_timerslack_write, proc_pid_discard_write, proc_pid_loginuid_write;
 /* pid_fd.c: pseudo_desc.lookup and .next of `fd` and `fdinfo`. */
 int proc_fd_lookup(const struct pseudo_node *dir, const char *name, size_t len, struct pseudo_child *out);
 bool proc_fd_next(const struct pseudo_node *dir, uint64_t *pos, struct pseudo_child *out);
