@@ -50,7 +50,8 @@ struct net_config {
     int forward4, forward6;          /* net.ipv4.ip_forward and its like, as they were */
     int dns_udp;                     /* a UDP socket of the namespace, for Docker's DNS at 127.0.0.11; -1: nobody is there */
     int dns_tcp[NET_CONFIG_DNS_TCP]; /* TCP sockets of the namespace, for the same; -1: none */
-    int lock; /* says that the namespace's interfaces are a sandbox's, for as long as it is open; -1: none */
+    int lock;                   /* says that the namespace's interfaces are a sandbox's, for as long as it is open; -1: none */
+    bool disable6, lo_disable6; /* net.ipv6.conf.default and lo */
     struct net_config_if ifs[NET_CONFIG_IFS];
     struct net_config_addr addrs[NET_CONFIG_ADDRS];
     struct net_config_route routes[NET_CONFIG_ROUTES];

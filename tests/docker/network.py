@@ -35,6 +35,14 @@ def test_bridge(d):
     eq(get_from_host(d, f"http://{address}/"), "srv\n")
 
 
+def test_no_ipv6_where_there_is_none(d):
+    """Docker switches it off, by a setting of the namespace, unless the network has addresses for it."""
+    for options in (NONE, ()):
+        for runtime in ("runc", "test"):
+            out = d.out("run", "--rm", "--runtime", runtime, *options, "busybox", "ip", "-6", "addr")
+            eq((options, runtime, "inet6" in out), (options, runtime, False))
+
+
 def test_published_ports(d):
     server(d, "srv", "-p", "8080:80")
     wait_for(lambda: get_from_host(d, "http://127.0.0.1:8080/") == "srv\n")

@@ -60,6 +60,12 @@ static int take_inside(int netns_fd, struct net_config *c, const struct network_
     return r;
 }
 
+/* Without an interface there may still be settings. */
+static bool says_something(const struct net_config *c)
+{
+    return c->nr_ifs > 0 || c->disable6 || c->lo_disable6;
+}
+
 int network_take(const char *path, pid_t pid, int state_fd, struct net_config **out, struct error *e)
 {
     bool named = path && path[0];
@@ -76,7 +82,7 @@ int network_take(const char *path, pid_t pid, int state_fd, struct net_config **
     r = *out ? take_inside(fd, *out, &rec, e) : error_set(e, ENOMEM, "network");
     close(fd);
     /* Who may not enter a new namespace could not have put anything into it either. */
-    if (r == 0 ? (*out)->nr_ifs > 0 : (named || r != -EPERM))
+    if (r == 0 ? says_something(*out) : (named || r != -EPERM))
         return r < 0 ? (network_free(*out), *out = NULL, error_prefix(e, r, "network")) : 0;
     network_free(*out);
     *out = NULL;

@@ -49,6 +49,14 @@ static int read_sysctl(const char *path)
     return c == '1';
 }
 
+static bool ipv6_is_disabled(const char *ifname)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
+    return read_sysctl(path);
+}
+
 /*
  * A packet socket that gets what comes in by the interface, whole and unsegmented. It is bound last, so that nothing comes
  * before it is set up.
@@ -108,13 +116,12 @@ int network_take_here(struct net_config *c, const struct network_record *rec, st
         goto out;
     c->forward4 = read_sysctl("/proc/sys/net/ipv4/ip_forward");
     c->forward6 = read_sysctl("/proc/sys/net/ipv6/conf/all/forwarding");
+    c->disable6 = ipv6_is_disabled("default");
+    c->lo_disable6 = ipv6_is_disabled("lo");
     if (c->nr_ifs)
         network_open_dns(c);
     for (uint32_t i = 0; i < c->nr_ifs; i++) {
-        char path[128];
-
-        snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", c->ifs[i].name);
-        c->ifs[i].ipv6_disabled = read_sysctl(path);
+        c->ifs[i].ipv6_disabled = ipv6_is_disabled(c->ifs[i].name);
         r = open_packet(&c->ifs[i], e);
         if (r < 0)
             goto out;

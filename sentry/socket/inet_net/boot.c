@@ -100,6 +100,7 @@ static void configure(struct net *net, const struct net_config *c) NETSTACK_LOCK
         if (!nic)
             continue;
         nic->conf.dad_transmits = 0;
+        nic->conf.disable_ipv6 = c->ifs[i].ipv6_disabled;
         nic_set_carrier(nic, true);
         r = nic_set_up(nic, true);
         if (r < 0)
@@ -144,14 +145,17 @@ int net_configure(struct net *net, const struct net_config *c, const int connect
     return r < 0 ? r : net_dns_tcp_start(net, c->dns_tcp, connectable);
 }
 
-static int lo_up(struct net *net) NETSTACK_LOCKED
+static int lo_up(struct net *net, const struct net_config *c) NETSTACK_LOCKED
 {
     struct in6_addr lo4 = addr_from_v4(htonl(INADDR_LOOPBACK));
-    int r = nic_set_up(net->stack->lo, true);
+    int r;
 
+    net->stack->sysctl.disable_ipv6 = c && c->disable6;
+    net->stack->lo->conf.disable_ipv6 = c && c->lo_disable6;
+    r = nic_set_up(net->stack->lo, true);
     if (r == 0 && !nic_addr_find(net->stack->lo, &lo4))
         r = nic_addr_add_plain(net->stack->lo, &lo4, 8);
-    if (r == 0 && !nic_addr_find(net->stack->lo, &in6addr_loopback))
+    if (r == 0 && !net->stack->lo->conf.disable_ipv6 && !nic_addr_find(net->stack->lo, &in6addr_loopback))
         r = nic_addr_add_plain(net->stack->lo, &in6addr_loopback, 128);
     return r;
 }
@@ -161,7 +165,7 @@ int net_start(struct net *net, const struct net_config *c, const int connectable
     int r;
 
     netstack_lock(net->stack);
-    r = lo_up(net);
+    r = lo_up(net, c);
     netstack_unlock(net->stack);
     if (r == 0)
         r = net_rx_start(net);
