@@ -13,7 +13,7 @@ ssh-keygen -A >/dev/null
 exec /usr/sbin/sshd -D -e -p 22 -o PermitRootLogin=yes
 """
 SSH_OPTIONS = "-i /tmp/id -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
-WITH_KEY = f"cp /files/id /tmp/id && chmod 600 /tmp/id && ssh() {{ command ssh {SSH_OPTIONS} \"$@\"; }} && export GIT_SSH_COMMAND='ssh {SSH_OPTIONS}' && "
+WITH_KEY = f"cp /files/id /tmp/id && chmod 600 /tmp/id && ssh() {{ command ssh {SSH_OPTIONS} \"$@\"; }} && export GIT_SSH_COMMAND='ssh {SSH_OPTIONS}'; "
 
 
 def keys(d):
@@ -80,7 +80,7 @@ def test_ping_and_traceroute(d):
         for options in (v4, v6, "srv", f"-s 1400 {v4}", f"-s 20000 {v4}", f"-s 20000 {v6}"):
             out = n.client(network, "sh", "-c", f"ping -n -c 3 -i 0.2 -w 30 {options}")
             assert " 0% packet loss" in out, out
-        out = n.client(network, "sh", "-c", f"ping -n -c 1 -W 3 {v4.rsplit('.', 1)[0]}.77; true")
+        out = n.client(network, "sh", "-c", f"ping -n -c 1 -W 20 {v4.rsplit('.', 1)[0]}.77; true")
         assert "Destination Host Unreachable" in out, out
         for options in (v4, f"-6 {v6}", f"-I {v4}"):
             hops = n.client(network, "sh", "-c", f"traceroute -n -w 10 {options}").splitlines()[1:]
@@ -96,7 +96,7 @@ def test_ping_and_traceroute(d):
 
 def test_dns_by_udp_and_tcp(d):
     network = image(d, "network")
-    argv = ("dnsmasq", "-k", "-R", "-h", "--log-facility=-", "--host-record=one.test,10.9.8.7,fd00::7", "--cname=two.test,one.test", "--mx-host=test,one.test,5",
+    argv = ("dnsmasq", "-k", "-R", "-h", "--log-facility=-", "--host-record=one.test,10.9.8.7,fd00::7", "--cname=two.test,one.test", "--mx-host=test,one.test,5", "--local=/test/",
             "--txt-record=long.test," + ",".join(c * 200 for c in "abcdefghij"), "--ptr-record=7.8.9.10.in-addr.arpa,one.test")
     with Network(d, "own") as n:
         n.serve("srv", network, *argv, says="started")
@@ -118,7 +118,7 @@ def test_dns_by_udp_and_tcp(d):
 def test_iperf3_both_directions(d):
     network = image(d, "network")
     with Network(d, "own") as n:
-        n.serve("srv", "-p", "5201:5201", network, "iperf3", "-s", says="Server listening")
+        n.serve("srv", "-p", "5201:5201", network, "iperf3", "-s", "--forceflush", says="Server listening")
         for options in ("", "-R", "--bidir", "-P 4", "-u -b 50M", "-u -b 50M -R"):
             out = n.client(network, "sh", "-c", f"iperf3 -c srv -t 2 {options}")
             assert "iperf Done." in out and "receiver" in out, out

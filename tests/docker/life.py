@@ -4,11 +4,14 @@ import json
 import os
 import pty
 import select
+import shlex
+import shutil
 import signal
 import struct
 import subprocess
 import termios
 import time
+import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NONE = ("--network", "none")
@@ -107,6 +110,88 @@ def test_terminal(d):
         t.close()
 
 
+class Tmux:
+    """A terminal that a program draws: what people look at."""
+
+    def __init__(self, d, *argv):
+        self.socket = os.path.join(d.dir, "tmux.sock")
+        command = " ".join(shlex.quote(a) for a in d.argv(*argv))
+        self("-f", "/dev/null", "new-session", "-d", "-x", "90", "-y", "30", f"{command}; echo status $?; exec sleep 1000")
+
+    def __call__(self, *argv):
+        return subprocess.run(["tmux", "-S", self.socket, *argv], stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}).stdout
+
+    def shows(self, text, seconds=60):
+        end = time.time() + seconds
+        while text not in (screen := self("capture-pane", "-p")):
+            assert time.time() < end, f"{text!r} is not on:\n{screen}"
+            time.sleep(0.1)
+
+    def keys(self, *keys):
+        self("send-keys", *keys)
+
+
+def on_a_screen(d, *argv):
+    """What a shell with job control, an editor and a pager do on a real terminal, by run -it or exec -it."""
+    if not shutil.which("tmux"):
+        raise unittest.SkipTest("no tmux")
+    t = Tmux(d, *argv)
+    try:
+        t.shows("/ #")
+        t.keys("stty size; tty; echo $TERM", "Enter")
+        t.shows("30 90")
+        t.shows("/dev/pts/")
+        t.shows("xterm")
+        t.keys("clear; vi /tmp/text", "Enter")
+        t.shows("~")
+        t.keys("itext of three", "Escape", "yypp", ":wq", "Enter")
+        t.shows("/ #")
+        t.keys("clear; grep -c three /tmp/text", "Enter")
+        t.shows("\n3\n")
+        t.keys("clear; sleep 1000", "Enter")
+        t.shows("sleep 1000")
+        t.keys("C-z")
+        t.shows("Stopped")
+        t.keys("clear; jobs; kill %1; fg", "Enter")
+        t.shows("Terminated")
+        t.keys("clear; cat", "Enter", "C-c")
+        t.shows("^C")
+        t("resize-window", "-x", "70", "-y", "20")
+        t.keys("clear; sleep 1; stty size", "Enter")
+        t.shows("20 70")
+        t.keys("clear; seq 100 | more", "Enter")
+        t.shows("--More--")
+        t.keys("q")
+        t.keys("exit 9", "Enter")
+        t.shows("status 9")
+    finally:
+        t("kill-server")
+
+
+def test_terminal_on_a_screen(d):
+    on_a_screen(d, "run", "--rm", "-it", *NONE, "-e", "TERM=xterm", "busybox", "sh")
+
+
+def test_exec_on_a_screen(d):
+    sleeper(d)
+    on_a_screen(d, "exec", "-it", "-e", "TERM=xterm", "c1", "sh")
+
+
+def test_attach_and_detach_of_a_terminal(d):
+    d.docker("run", "-dit", "--name", "c1", *NONE, "busybox", "sh")
+    for i in range(2):
+        t = Terminal(d.argv("attach", "c1"), 25, 75 + i)
+        try:
+            os.write(t.master, b"\n")
+            t.say("", "# ")
+            wait_for(lambda: f"25 {75 + i}" in t.say("stty size\n", "\r\n/ # "))
+            os.write(t.master, b"\x10\x11")
+            eq(t.p.wait(30), 0)
+        finally:
+            t.close()
+    eq(inspect(d, "c1", ".State.Status"), "running")
+
+
 def test_exec(d):
     sleeper(d)
     eq(d.out("exec", "c1", "sh", "-c", "echo $0 $$ >&2; cat /etc/hostname; ps | wc -l", check=False).split()[0], d.out("ps", "-q").strip())
@@ -163,6 +248,38 @@ def test_cp_both_ways(d):
         eq(f.read(), "inside\n")
 
 
+def test_cp_of_trees_and_into_what_is_stopped(d):
+    where = os.path.join(d.dir, "tree")
+    os.makedirs(os.path.join(where, "sub"), exist_ok=True)
+    with open(os.path.join(where, "sub/run"), "w") as f:
+        f.write("#!/bin/sh\necho ran\n")
+    os.chmod(os.path.join(where, "sub/run"), 0o755)
+    os.symlink("sub/run", os.path.join(where, "link"))
+    os.chown(os.path.join(where, "sub/run"), 12, 34)
+    sleeper(d)
+    d.docker("cp", "-a", where, "c1:/root/")
+    eq(d.out("exec", "c1", "sh", "-c", "/root/tree/link; stat -c '%a %u:%g' /root/tree/sub/run; readlink /root/tree/link"), "ran\n755 12:34\nsub/run\n")
+    # As a tar stream, both ways.
+    tar = subprocess.run(d.argv("cp", "c1:/root/tree", "-"), stdout=subprocess.PIPE, check=True).stdout
+    d.docker("exec", "c1", "rm", "-r", "/root/tree")
+    subprocess.run(d.argv("cp", "-", "c1:/tmp"), input=tar, check=True)
+    eq(d.out("exec", "c1", "/tmp/tree/link"), "ran\n")
+    d.docker("exec", "c1", "rm", "-r", "/tmp/tree")
+    d.docker("stop", "-t", "0", "c1")
+    d.docker("cp", where, "c1:/root/")
+    d.docker("start", "c1")
+    eq(d.out("exec", "c1", "/root/tree/link"), "ran\n")
+    eq(d.docker("cp", "c1:/nope", where, check=False).returncode, 1)
+
+
+def test_logs_follow_and_since(d):
+    sleeper(d, script="for i in 1 2 3; do echo out $i; echo err $i >&2; sleep 0.5; done")
+    p = subprocess.run(d.argv("logs", "-f", "--tail", "all", "c1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    eq((p.stdout, p.stderr), ("out 1\nout 2\nout 3\n", "err 1\nerr 2\nerr 3\n"))
+    eq(d.out("logs", "--tail", "1", "c1"), "out 3\n")
+    eq(len(d.out("logs", "-t", "c1").split()[0]), len("2026-01-02T03:04:05.123456789Z"))
+
+
 def test_stop_start_restart_kill(d):
     sleeper(d, script="trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done")
     wait_for(lambda: d.out("logs", "c1") == "up\n")
@@ -196,7 +313,11 @@ def test_pause_and_unpause(d):
 def test_top_stats_wait_events_rename(d):
     since = str(int(time.time()) - 1)
     sleeper(d, script="while [ ! -e /tmp/go ]; do sleep 0.1; done; exit 11")
-    assert len(d.out("top", "c1").splitlines()) > 1
+    # `docker top` is ps on the host: the sandbox's processes there, of which the first is the container's.
+    top = d.out("top", "c1").splitlines()
+    eq(top[0].split(), ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"])
+    assert inspect(d, "c1", ".State.Pid") in [line.split()[1] for line in top[1:]], top
+    eq(d.out("top", "c1", "-o", "pid,comm").split()[:2], ["PID", "COMMAND"])
     s = json.loads(d.out("stats", "--no-stream", "--format", "{{json .}}", "c1"))
     assert s["MemUsage"].split()[0] not in ("0B", "--") and s["PIDs"] != "0", s
     d.docker("rename", "c1", "c2")
@@ -204,8 +325,10 @@ def test_top_stats_wait_events_rename(d):
     d.docker("exec", "c2", "touch", "/tmp/go")
     eq(waiter.communicate(timeout=30)[0], "11\n")
     events = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--format", "{{.Action}}").split("\n")
-    for action in ("create", "start", "rename", "die"):
+    for action in ("create", "start", "rename", "exec_create: touch /tmp/go ", "exec_start: touch /tmp/go ", "exec_die", "die"):
         assert action in events, events
+    exit_code = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}")
+    eq(exit_code, "11\n")
 
 
 def test_a_killed_sandbox_is_noticed(d):
@@ -225,6 +348,34 @@ def test_restart_policy_and_healthcheck(d):
     wait_for(lambda: inspect(d, "c2", ".State.Health.Status") == "unhealthy")
     d.docker("exec", "c2", "touch", "/tmp/healthy")
     wait_for(lambda: inspect(d, "c2", ".State.Health.Status") == "healthy")
+
+
+def test_stats_are_true(d):
+    """Memory and CPU time that the guest uses show, within what the sandbox costs."""
+    sleeper(d, script="head -c 50m /dev/zero > /dev/shm/f; echo full; while :; do :; done")
+    wait_for(lambda: d.out("logs", "c1") == "full\n")
+    s = json.loads(d.out("stats", "--no-stream", "--format", "{{json .}}", "c1"))
+    used = s["MemUsage"].split()[0]
+    assert used.endswith("MiB") and 50 <= float(used[:-3]) < 100, s
+    assert float(s["CPUPerc"][:-1]) > 5, s
+    d.docker("rm", "-f", "c1")
+
+
+def test_restart_always_and_unless_stopped(d):
+    sleeper(d, "c1", "--restart", "always", script="echo run; sleep 0.2; exit 0")
+    wait_for(lambda: int(inspect(d, "c1", ".RestartCount")) >= 2)
+    d.docker("stop", "-t", "0", "c1")
+    eq(inspect(d, "c1", ".State.Status"), "exited")
+    sleeper(d, "c2", "--restart", "unless-stopped")
+    os.kill(int(inspect(d, "c2", ".State.Pid")), signal.SIGKILL)
+    wait_for(lambda: inspect(d, "c2", ".RestartCount") == "1" and inspect(d, "c2", ".State.Status") == "running")
+    # A daemon that comes back starts what was running, and not what was stopped; "always" is started in any case.
+    d.docker("stop", "-t", "0", "c2")
+    sleeper(d, "c3", "--restart", "unless-stopped")
+    d.stop()
+    d.start()
+    wait_for(lambda: inspect(d, "c3", ".State.Status") == "running" and inspect(d, "c1", ".State.Status") in ("running", "restarting"))
+    eq(inspect(d, "c2", ".State.Status"), "exited")
 
 
 def test_init(d):
@@ -277,6 +428,19 @@ def test_twenty_containers_at_once(d):
     d.docker("rm", "-f", *[f"n{i}" for i in range(20)])
 
 
+def test_twenty_containers_work_at_once(d):
+    """All on the default bridge: each asks another."""
+    d.docker("run", "-d", "--name", "n0", "busybox", "sh", "-c", "mkdir /www; echo hello > /www/index.html; exec busybox httpd -f -p 80 -h /www")
+    address = inspect(d, "n0", ".NetworkSettings.IPAddress")
+    procs = [subprocess.Popen(d.argv("run", "-d", "--name", f"n{i}", "busybox", "sh", "-c", f"n=0; while [ $n -lt 20 ]; do wget -qO- http://{address}/ && n=$((n + 1)); done"),
+                              stdout=subprocess.DEVNULL) for i in range(1, 20)]
+    for p in procs:
+        eq(p.wait(300), 0)
+    for i in range(1, 20):
+        eq(d.out("wait", f"n{i}", timeout=300), "0\n")
+        eq(d.out("logs", f"n{i}"), "hello\n" * 20)
+
+
 def test_live_restore(d):
     d.options.append("--live-restore")
     d.stop()
@@ -288,6 +452,23 @@ def test_live_restore(d):
     d.start()
     eq((inspect(d, "c1", ".State.Pid"), inspect(d, "c1", ".State.Status")), (pid, "running"))
     eq(d.out("exec", "c1", "echo", "alive"), "alive\n")
+    # What it says while there is no daemon is not lost, and its end is seen.
+    d.docker("exec", "c1", "sh", "-c", "echo mark > /proc/1/fd/1")
+    wait_for(lambda: "mark\n" in d.out("logs", "c1"))
+    d.stop()
+    d.start()
+    eq(inspect(d, "c1", ".State.Pid"), pid)
+    before = d.out("logs", "c1").count("x")
+    wait_for(lambda: d.out("logs", "c1").count("x") > before)
+    d.stop(signal.SIGKILL)
+    os.kill(int(pid), signal.SIGKILL)
+    d.start()
+    wait_for(lambda: inspect(d, "c1", ".State.Status") == "exited")
+    d.options.remove("--live-restore")
+    d.stop()
+    d.start()
 
 
-LONG = [test_options_of_run, test_twenty_containers_at_once, test_live_restore, test_restart_policy_and_healthcheck]
+LONG = [test_options_of_run, test_twenty_containers_at_once, test_twenty_containers_work_at_once, test_terminal_on_a_screen, test_exec_on_a_screen,
+        test_attach_and_detach_of_a_terminal, test_cp_of_trees_and_into_what_is_stopped, test_logs_follow_and_since, test_stats_are_true,
+        test_restart_always_and_unless_stopped, test_live_restore, test_restart_policy_and_healthcheck]

@@ -20,6 +20,7 @@ user=nobody
 [program:ends]
 command=sh -c "echo run >>/tmp/runs; sleep 1.2"
 startsecs=1
+autorestart=true
 END
 supervisord -c s.conf
 ctl() { supervisorctl -c s.conf "$@"; }
