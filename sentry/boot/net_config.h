@@ -50,6 +50,7 @@ struct net_config {
     int forward4, forward6;          /* net.ipv4.ip_forward and its like, as they were */
     int dns_udp;                     /* a UDP socket of the namespace, for Docker's DNS at 127.0.0.11; -1: nobody is there */
     int dns_tcp[NET_CONFIG_DNS_TCP]; /* TCP sockets of the namespace, for the same; -1: none */
+    int port_min, port_max;          /* net.ipv4.ip_local_port_range, where Docker's DNS is */
     int lock;                   /* says that the namespace's interfaces are a sandbox's, for as long as it is open; -1: none */
     bool disable6, lo_disable6; /* net.ipv6.conf.default and lo */
     struct net_config_if ifs[NET_CONFIG_IFS];

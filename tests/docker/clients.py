@@ -90,7 +90,8 @@ def test_ping_and_traceroute(d):
         hops = n.client(network, "traceroute", "-n", "-w", "10", gateway).splitlines()[1:]
         eq(hops[-1].split()[1], gateway)
         # And from the host.
-        assert " 0% packet loss" in from_host(d, "ping", "-n", "-c", "3", "-i", "0.2", "-w", "30", v4)
+        out = from_host(d, "ping", "-n", "-c", "3", "-i", "0.2", "-w", "30", v4)
+        assert " 0% packet loss" in out and "duplicates" not in out, out
         assert " 0% packet loss" in from_host(d, "ping", "-6", "-n", "-c", "3", "-i", "0.2", "-w", "30", v6)
 
 
@@ -111,7 +112,7 @@ def test_dns_by_udp_and_tcp(d):
         eq([int(out.split("\n")[1]) > 2000, out.split("\n")[2]], [True, "NXDOMAIN"])
         # The C library's resolver, by what Docker put into resolv.conf.
         eq(n.client("--dns", server, network, "sh", "-c", "getent ahosts one.test | awk '{print $1}' | sort -u; getent hosts srv | awk '{print $1}'").split(),
-           ["10.9.8.7", "fd00::7", server])
+           ["10.9.8.7", server])
         eq(d.out("run", "--rm", "--network", "own", "--dns", server, network, "python3", "-c", "import socket; print(socket.gethostbyname('two.test'))"), "10.9.8.7\n")
 
 

@@ -1,5 +1,6 @@
 """Networks: none, the default bridge with published ports, and networks of one's own."""
 import subprocess
+import sys
 
 from life import NONE, eq, inspect, wait_for
 
@@ -108,6 +109,47 @@ def test_names_by_tcp(d):
         assert " ".join(f"{int(b):02x}" for b in address.split(".")) in " ".join(out), out
     finally:
         d.docker("rm", "-f", "srv", check=False)
+        d.docker("network", "rm", "own")
+
+
+# Answers every question with one address.
+DNS = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 53))
+print("up", flush=True)
+while True:
+    q, peer = s.recvfrom(512)
+    s.sendto(q[:2] + b"\\x81\\x80" + q[4:6] + b"\\0\\1\\0\\0\\0\\0" + q[12:q.index(0, 12) + 5] + b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\5\\0\\4\\x0a\\x09\\x08\\x07", peer)
+"""
+
+
+def test_names_from_outside_by_dockers_server(d):
+    """Docker's server asks others from the container's namespace, whose addresses are the sandbox's: it must get its answers, and nobody else any."""
+    d.docker("network", "create", "own")
+    outside = None
+    try:
+        gateway = d.out("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "own").strip()
+        outside = subprocess.Popen(d.enter(sys.executable, "-c", DNS, gateway), stdout=subprocess.PIPE, text=True)
+        eq(outside.stdout.readline(), "up\n")
+        d.docker("run", "-d", "--name", "c1", "--network", "own", "--dns", gateway, "busybox", "sleep", "1000")
+        wait_for(lambda: "10.9.8.7" in d.out("exec", "c1", "nslookup", "-type=a", "one.test", check=False))
+        # The host's kernel has an address in that namespace, and answers nobody.
+        c1 = inspect(d, "c1", ".NetworkSettings.Networks.own.IPAddress")
+        p = subprocess.run(d.enter("timeout", "20", "busybox", "wget", "-qO-", f"http://{c1}/"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert "refused" in p.stderr, p
+        namespace = ["nsenter", "-t", inspect(d, "c1", ".State.Pid"), "-n"]
+        rules = subprocess.run([*namespace, "ip", "rule"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        assert "iif eth0 blackhole" in rules, rules
+        # A new sandbox finds the same.
+        d.docker("restart", "-t", "0", "c1")
+        wait_for(lambda: "10.9.8.7" in d.out("exec", "c1", "nslookup", "-type=a", "one.test", check=False))
+    finally:
+        if outside:
+            outside.kill()
+            outside.wait()
+            outside.stdout.close()
+        d.docker("rm", "-f", "c1", check=False)
         d.docker("network", "rm", "own")
 
 

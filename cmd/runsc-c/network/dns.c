@@ -1,7 +1,7 @@
 /*
  * Docker's DNS server of user-defined networks: dockerd listens on 127.0.0.11 in the container's namespace, on ports to which
  * rules of iptables there send port 53. The sentry cannot make sockets, so it gets some that belong to that namespace; and
- * since its interfaces have no addresses any more, they lead nowhere else.
+ * since its interfaces have no addresses any more but for that server's own use (dns_out.c), they lead nowhere else.
  */
 #include "cmd/runsc-c/network/internal.h"
 
@@ -23,10 +23,23 @@ static bool server_is_there(void)
     return found;
 }
 
+static void read_range(struct net_config *c)
+{
+    FILE *f = fopen(PORT_RANGE, "re");
+
+    if (!f || fscanf(f, "%d %d", &c->port_min, &c->port_max) != 2) {
+        c->port_min = 32768;
+        c->port_max = 60999;
+    }
+    if (f)
+        fclose(f);
+}
+
 void network_open_dns(struct net_config *c)
 {
     if (!server_is_there())
         return;
+    read_range(c);
     c->dns_udp = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     for (int i = 0; i < NET_CONFIG_DNS_TCP; i++)
         c->dns_tcp[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

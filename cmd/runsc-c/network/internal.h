@@ -23,6 +23,8 @@ int must_check network_lock(struct error *e);
 void network_write_sysctl(const char *name, const char *ifname, const char *value);
 
 /* record.c */
+int must_check network_add_addr(struct mnl_socket *nl, const struct net_config_addr *a);
+int must_check network_add_route(struct mnl_socket *nl, const struct net_config_route *r);
 int must_check network_record_write(const struct network_record *rec, const struct net_config *c, struct error *e);
 
 /* read.c: sends a request and hands each answer to `fn` (NULL: only the result counts). 0 or -errno. */
@@ -31,6 +33,11 @@ int must_check network_request(struct mnl_socket *nl, struct nlmsghdr *h, mnl_cb
 int must_check network_read(struct mnl_socket *nl, struct net_config *c, struct error *e);
 /* Removes the addresses of the interfaces in `c` from the host's. */
 int must_check network_strip(struct mnl_socket *nl, const struct net_config *c, struct error *e);
+
+/* dns_out.c: lets that server ask others, with the interfaces stripped and their packet sockets open; and takes that back. */
+void network_lead_dns_out(struct mnl_socket *nl, const struct net_config *c);
+void network_undo_dns_out(struct mnl_socket *nl, const struct net_config *c);
+#define PORT_RANGE "/proc/sys/net/ipv4/ip_local_port_range"
 
 /* dns.c: a socket for the DNS server that Docker runs in this namespace, if it does. */
 void network_open_dns(struct net_config *c);

@@ -102,7 +102,7 @@ static struct nlmsghdr *begin(void *buf, uint16_t type)
     return h;
 }
 
-static int add_addr(struct mnl_socket *nl, const struct net_config_addr *a)
+int network_add_addr(struct mnl_socket *nl, const struct net_config_addr *a)
 {
     char buf[512] __attribute__((aligned(8)));
     struct nlmsghdr *h = begin(buf, RTM_NEWADDR);
@@ -122,7 +122,7 @@ static int add_addr(struct mnl_socket *nl, const struct net_config_addr *a)
     return network_request(nl, h, NULL, NULL);
 }
 
-static int add_route(struct mnl_socket *nl, const struct net_config_route *r)
+int network_add_route(struct mnl_socket *nl, const struct net_config_route *r)
 {
     char buf[512] __attribute__((aligned(8)));
     struct nlmsghdr *h = begin(buf, RTM_NEWROUTE);
@@ -194,19 +194,21 @@ static void give_back_here(struct mnl_socket *nl, const struct net_config *c)
 
     if (lock < 0)
         return; /* another container has them already */
+    if (c->dns_udp >= 0)
+        network_undo_dns_out(nl, c);
     for (uint32_t i = 0; i < c->nr_ifs; i++)
         if (!c->ifs[i].ipv6_disabled)
             network_write_sysctl("disable_ipv6", c->ifs[i].name, "0");
     for (uint32_t i = 0; i < c->nr_addrs; i++)
         if (c->addrs[i].flags & IFA_F_PERMANENT)
-            complain("address", &c->addrs[i].addr, add_addr(nl, &c->addrs[i]));
+            complain("address", &c->addrs[i].addr, network_add_addr(nl, &c->addrs[i]));
     /* A gateway must be reachable when its route is set: routes without one first. */
     for (int gateways = 0; gateways < 2; gateways++)
         for (uint32_t i = 0; i < c->nr_routes; i++) {
             const struct net_config_route *r = &c->routes[i];
 
             if (!is_any(&r->gateway) == gateways && r->protocol != RTPROT_RA)
-                complain("route to", &r->dst, add_route(nl, r));
+                complain("route to", &r->dst, network_add_route(nl, r));
         }
     for (uint32_t i = 0; i < c->nr_neighs; i++)
         complain("neighbour", &c->neighs[i].addr, add_neigh(nl, &c->neighs[i]));

@@ -133,6 +133,8 @@ int network_take_here(struct net_config *c, const struct network_record *rec, st
     /* The host's kernel must not speak IPv6 on them either; it would with a link-local address that comes by itself. */
     for (uint32_t i = 0; i < c->nr_ifs && r == 0; i++)
         network_write_sysctl("disable_ipv6", c->ifs[i].name, "1");
+    if (r == 0 && c->dns_udp >= 0)
+        network_lead_dns_out(nl, c);
 out:
     if (nl)
         mnl_socket_close(nl);
