@@ -26,6 +26,7 @@
 #include "netstack/tcp_seq.h"
 
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 
 #define TCP_RTO_MIN_US        200000LL
 #define TCP_RTO_MAX_US        120000000LL
@@ -163,7 +164,7 @@ struct tcp_stack {
 
 struct tcp_sock {
     struct endpoint ep; /* first: see struct tcp_tw */
-    uint8_t state;
+    atomic_uchar state; /* TCPS_*; also read without the lock */
     struct netstack *st;
     struct tcp_stack *ts;
     int refs;
