@@ -9,6 +9,8 @@
 #include "lib/list.h"
 #include "lib/lock.h"
 
+#include <linux/if_link.h>
+#include <net/if.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -89,6 +91,20 @@ void net_pcap_stop(struct net *net);
 void net_settings_changed(struct net *net);
 /* At the sandbox's end: gives what has been sent some time to arrive. */
 void net_drain(struct net *net);
+
+/* An interface as /sys shows it. */
+struct net_device {
+    int index;
+    char name[IFNAMSIZ];
+    uint32_t mtu, tx_queue_len;
+    uint8_t mac[6];
+    uint16_t type;      /* ARPHRD_* */
+    unsigned int flags; /* IFF_* */
+    bool carrier;
+    struct rtnl_link_stats64 stats;
+};
+/* The one with the lowest index from `index` on. False: there is none. */
+bool net_device_from(struct net *net, int index, struct net_device *out);
 
 /* /proc/net: the whole text, headings included. */
 void net_show_unix(struct net *net, struct seq *s);

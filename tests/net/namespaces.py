@@ -347,3 +347,28 @@ say(fails(socket.create_connection, ("127.0.0.12", 53)), fails(socket.create_con
         eq(out.splitlines(), ["b'a question by UDP'", "True True", "True", "True", "ECONNREFUSED ECONNREFUSED"])
     out = n.python("say(fails(socket.create_connection, ('127.0.0.11', 53)))").end()
     eq(out, "ECONNREFUSED\n")
+
+
+def test_interfaces_are_in_sysfs(n):
+    second_network(n)
+    out = n.python("""
+base = "/sys/class/net/"
+def read(*path): return open(base + "/".join(path)).read().strip()
+say(sorted(os.listdir(base)), sorted(os.listdir("/sys/devices/virtual/net")))
+say(os.readlink(base + "eth1"), os.path.realpath(base + "lo"))
+say([read("eth0", a) for a in ("mtu", "operstate", "flags", "type", "carrier")], [read("lo", a) for a in ("mtu", "operstate", "flags", "type", "address")])
+say(all(int(read(i, "ifindex")) == socket.if_nametoindex(i) for i in os.listdir(base)))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(bytes(1000), ("10.79.0.1", 9))
+before = time.time()
+while int(read("eth1", "statistics", "tx_bytes")) < 1000 and time.time() < before + 30: time.sleep(0.05)
+say(int(read("eth1", "statistics", "tx_bytes")) >= 1000)
+say(fails(os.stat, base + "eth7"), fails(open, base + "eth0/mtu", "w"))
+import subprocess
+subprocess.run(["ip", "link", "set", "eth1", "down"], check=True); subprocess.run(["ip", "link", "set", "eth1", "name", "other"], check=True)
+say(sorted(os.listdir(base)), read("other", "operstate"), fails(os.stat, base + "eth1/mtu"))
+say(read("eth0", "address"))
+""").end().splitlines()
+    eq(out[:-1], ["['eth0', 'eth1', 'lo'] ['eth0', 'eth1', 'lo']", "../../devices/virtual/net/eth1 /sys/devices/virtual/net/lo",
+                  "['1500', 'up', '0x1003', '1', '1'] ['65536', 'unknown', '0x9', '772', '00:00:00:00:00:00']", "True", "True", "ENOENT EROFS",
+                  "['eth0', 'lo', 'other'] down ENOENT"])
+    eq(out[-1], json.loads(ip("-n", n.box, "-j", "link", "show", "dev", "eth0"))[0]["address"])

@@ -1,13 +1,12 @@
 /*
  * sysfs, read-only and small: what libc, language runtimes and container tools look at. CPUs (for counting and topology), one
- * memory node, the loopback interface, transparent huge pages, and the empty directories that scanners expect.
+ * memory node, network interfaces (net.c), transparent huge pages, and the empty directories that scanners expect.
  */
+#include "sentry/fs/sys/sysfs.h"
 #include "sentry/fs/fs.h"
 
 #include "lib/memfile.h"
-#include "sentry/fs/pseudofs.h"
 #include "sentry/kernel/kernel.h"
-#include "sentry/socket/net.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,14 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ATTR(name_, show_)                                                                    \
-    {                                                                                         \
-        .name = (name_), .mode = S_IFREG | 0444, .flags = PSEUDO_MODE_IS_LAW, .show = (show_) \
-    }
-#define TEXT(name_, text_)                                                                    \
-    {                                                                                         \
-        .name = (name_), .mode = S_IFREG | 0444, .flags = PSEUDO_MODE_IS_LAW, .text = (text_) \
-    }
+#define ATTR SYSFS_ATTR
+#define TEXT SYSFS_TEXT
 
 static const struct pseudo_desc empty_rows[] = {PSEUDO_END};
 
@@ -151,52 +144,13 @@ static const struct pseudo_desc devices_system_rows[] = {
     PSEUDO_END,
 };
 
-/* The loopback interface. */
+#define NET_DIR(child)                                                                                                     \
+    {                                                                                                                      \
+        .name = "net", .mode = S_IFDIR | 0755, .children = empty_rows, .lookup = sysfs_net_lookup, .next = sysfs_net_next, \
+        .arg = (child)                                                                                                     \
+    }
 
-/* What is sent on lo is received on it. */
-static int lo_bytes_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
-{
-    seq_printf(s, "%llu\n", (unsigned long long)atomic_load(&n->k->net->lo_bytes));
-    return 0;
-}
-
-static int lo_packets_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
-{
-    seq_printf(s, "%llu\n", (unsigned long long)atomic_load(&n->k->net->lo_packets));
-    return 0;
-}
-
-static const struct pseudo_desc lo_statistics_rows[] = {
-    TEXT("collisions", "0\n"),           ATTR("rx_bytes", lo_bytes_show),
-    TEXT("rx_dropped", "0\n"),           TEXT("rx_errors", "0\n"),
-    ATTR("rx_packets", lo_packets_show), ATTR("tx_bytes", lo_bytes_show),
-    TEXT("tx_dropped", "0\n"),           TEXT("tx_errors", "0\n"),
-    ATTR("tx_packets", lo_packets_show), PSEUDO_END,
-};
-
-static const struct pseudo_desc lo_rows[] = {
-    TEXT("addr_assign_type", "0\n"),
-    TEXT("addr_len", "6\n"),
-    TEXT("address", "00:00:00:00:00:00\n"),
-    TEXT("broadcast", "00:00:00:00:00:00\n"),
-    TEXT("carrier", "1\n"),
-    TEXT("dev_id", "0x0\n"),
-    TEXT("flags", "0x9\n"),
-    TEXT("ifindex", "1\n"),
-    TEXT("iflink", "1\n"),
-    TEXT("link_mode", "0\n"),
-    TEXT("mtu", "65536\n"),
-    TEXT("operstate", "unknown\n"),
-    PSEUDO_DIR("statistics", 0755, lo_statistics_rows),
-    TEXT("tx_queue_len", "1000\n"),
-    TEXT("type", "772\n"),
-    TEXT("uevent", "INTERFACE=lo\nIFINDEX=1\n"),
-    PSEUDO_END,
-};
-
-static const struct pseudo_desc virtual_net_rows[] = {PSEUDO_DIR("lo", 0755, lo_rows), PSEUDO_END};
-
-static const struct pseudo_desc virtual_rows[] = {PSEUDO_DIR("net", 0755, virtual_net_rows), PSEUDO_END};
+static const struct pseudo_desc virtual_rows[] = {NET_DIR(&sysfs_net_device), PSEUDO_END};
 
 static const struct pseudo_desc devices_rows[] = {
     PSEUDO_DIR("system", 0755, devices_system_rows),
@@ -204,12 +158,8 @@ static const struct pseudo_desc devices_rows[] = {
     PSEUDO_END,
 };
 
-static const struct pseudo_desc class_net_rows[] = {PSEUDO_LINK("lo", "../../devices/virtual/net/lo"), PSEUDO_END};
-
 static const struct pseudo_desc class_rows[] = {
-    EMPTY_DIR("block"),        PSEUDO_DIR("net", 0755, class_net_rows),
-    EMPTY_DIR("power_supply"), EMPTY_DIR("thermal"),
-    EMPTY_DIR("tty"),          PSEUDO_END,
+    EMPTY_DIR("block"), NET_DIR(&sysfs_net_link), EMPTY_DIR("power_supply"), EMPTY_DIR("thermal"), EMPTY_DIR("tty"), PSEUDO_END,
 };
 
 static const struct pseudo_desc bus_rows[] = {EMPTY_DIR("pci"), EMPTY_DIR("usb"), PSEUDO_END};

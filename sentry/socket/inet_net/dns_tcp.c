@@ -150,7 +150,7 @@ static void finish(struct relay *r, bool broken)
     host_watch_fini(&r->watch);
     waitq_remove(&r->outside);
     waitq_fini(&r->host_wq);
-    connect(r->fd, &none, sizeof(none)); /* ready for the next */
+    (void)connect(r->fd, &none, sizeof(none)); /* ready for the next */
     if (broken) {
         r->s->linger = true; /* a reset */
         r->s->linger_secs = 0;

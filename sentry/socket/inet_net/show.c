@@ -53,6 +53,30 @@ static void show_addr6(struct seq *s, const struct in6_addr *a)
         seq_printf(s, "%02x", a->s6_addr[i]);
 }
 
+bool net_device_from(struct net *net, int index, struct net_device *out)
+{
+    struct nic *nic, *best = NULL;
+
+    netstack_lock(net->stack);
+    list_for_each_entry(nic, &net->stack->nics, node) {
+        if (nic->index >= index && (!best || nic->index < best->index))
+            best = nic;
+    }
+    if (best) {
+        *out = (struct net_device){.index = best->index,
+                                   .mtu = best->mtu,
+                                   .tx_queue_len = best == net->stack->lo ? 1000 : best->tx_queue_len,
+                                   .type = best->arp_type,
+                                   .flags = best->flags,
+                                   .carrier = best->carrier,
+                                   .stats = net_link_stats(net, best)};
+        memcpy(out->name, best->name, sizeof(out->name));
+        memcpy(out->mac, best->mac, sizeof(out->mac));
+    }
+    netstack_unlock(net->stack);
+    return best != NULL;
+}
+
 void net_show_if_inet6(struct net *net, struct seq *s)
 {
     struct nic_addr *a;
