@@ -96,7 +96,8 @@ static void put_chain(struct asker *k, const struct nlmsghdr *n, bool multi, con
         nft_put_str(&k->m, NFTA_CHAIN_TYPE, c->type);
         nft_put_u32(&k->m, NFTA_CHAIN_FLAGS, NFT_CHAIN_BASE);
     }
-    nft_put_u32(&k->m, NFTA_CHAIN_USE, c->nr);
+    /* iptables takes the rules off again, and shows the rest as references. */
+    nft_put_u32(&k->m, NFTA_CHAIN_USE, c->nr + nft_chain_references(c->table, c));
     send_msg(k);
 }
 
@@ -360,7 +361,7 @@ static int new_chain(struct nft_state *st, const struct nlmsghdr *n, int family,
             /* Jumps know chains by name: one that is used keeps it. */
             if (nft_chain_find(t, name))
                 return -EEXIST;
-            if (nft_chain_used(t, c))
+            if (nft_chain_references(t, c))
                 return -EBUSY;
             memcpy(c->name, name, sizeof(name));
         }
@@ -406,7 +407,7 @@ static int del_chain(struct nft_state *st, int family, const struct nft_attrs *a
         c = nft_name(a->a[NFTA_CHAIN_NAME], name) ? nft_chain_find(t, name) : NULL;
     if (!c)
         return -ENOENT;
-    if (nft_chain_used(t, c))
+    if (nft_chain_references(t, c))
         return -EBUSY;
     nft_chain_free(st, c);
     return 0;

@@ -4,6 +4,7 @@
 #include "netstack/icmp.h"
 
 #include <linux/netfilter/xt_CONNMARK.h>
+#include <linux/netfilter/xt_CT.h>
 #include <linux/netfilter/xt_LOG.h>
 #include <linux/netfilter/xt_MARK.h>
 #include <linux/netfilter/xt_TCPMSS.h>
@@ -224,6 +225,22 @@ static unsigned int notrack(struct nf_ctx *c, const void *data)
     return XT_CONTINUE;
 }
 
+/* CT is how iptables says NOTRACK; helpers, zones and the like are not there. */
+static bool ct_check(const void *data)
+{
+    const struct xt_ct_target_info *m = data;
+
+    return m->flags & XT_CT_NOTRACK && !(m->flags & ~(XT_CT_NOTRACK | XT_CT_NOTRACK_ALIAS)) && !m->zone && !m->ct_events &&
+           !m->exp_events && !m->helper[0];
+}
+
+static bool ct1_check(const void *data)
+{
+    const struct xt_ct_target_info_v1 *m = data;
+
+    return ct_check(data) && !m->timeout[0];
+}
+
 static unsigned int nothing(struct nf_ctx *c, const void *data)
 {
     return XT_CONTINUE;
@@ -289,6 +306,9 @@ static const struct xt_target_ops targets[] = {
     {"CONNMARK", 1, AF_UNSPEC, sizeof(struct xt_connmark_tginfo1), NULL, 0, connmark, NULL},
     {"LOG", 0, AF_UNSPEC, sizeof(struct xt_log_info), NULL, 0, log_packet, log_check},
     {"NOTRACK", 0, AF_UNSPEC, 0, "raw", 0, notrack, NULL},
+    {"CT", 0, AF_UNSPEC, sizeof(struct xt_ct_target_info), "raw", 0, notrack, ct_check},
+    {"CT", 1, AF_UNSPEC, sizeof(struct xt_ct_target_info_v1), "raw", 0, notrack, ct1_check},
+    {"CT", 2, AF_UNSPEC, sizeof(struct xt_ct_target_info_v1), "raw", 0, notrack, ct1_check},
     {"CHECKSUM", 0, AF_UNSPEC, 8, "mangle", 0, nothing, NULL}, /* checksums are filled in anyway */
     {"TCPMSS", 0, AF_UNSPEC, sizeof(struct xt_tcpmss_info), NULL, 0, tcpmss, NULL},
 };

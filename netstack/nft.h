@@ -182,7 +182,7 @@ void nft_state_commit(struct netstack *s, struct nft_state *st) NETSTACK_LOCKED;
 struct nft_table *nft_table_find(struct nft_state *st, int family, const char *name);
 struct nft_chain *nft_chain_find(struct nft_table *t, const char *name);
 struct nft_chain *nft_chain_by_handle(struct nft_table *t, uint64_t handle);
-bool nft_chain_used(const struct nft_table *t, const struct nft_chain *c); /* does a rule jump to it? */
+uint32_t nft_chain_references(const struct nft_table *t, const struct nft_chain *c); /* how many rules jump to it */
 void nft_chain_free(struct nft_state *st, struct nft_chain *c);
 void nft_table_free(struct nft_state *st, struct nft_table *t);
 /* Inserts at an index; takes over the reference. False: out of memory. */

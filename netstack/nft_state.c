@@ -90,9 +90,10 @@ struct nft_chain *nft_chain_by_handle(struct nft_table *t, uint64_t handle)
     return NULL;
 }
 
-bool nft_chain_used(const struct nft_table *t, const struct nft_chain *c)
+uint32_t nft_chain_references(const struct nft_table *t, const struct nft_chain *c)
 {
     struct nft_chain *from;
+    uint32_t n = 0;
 
     list_for_each_entry(from, &t->chains, node)
         for (unsigned int i = 0; i < from->nr; i++)
@@ -100,9 +101,9 @@ bool nft_chain_used(const struct nft_table *t, const struct nft_chain *c)
                 const struct nft_expr *e = &from->rules[i]->expr[k];
 
                 if (!strcmp(e->ops->name, "immediate") && e->u.imm.chain[0] && !strcmp(e->u.imm.chain, c->name))
-                    return true;
+                    n++;
             }
-    return false;
+    return n;
 }
 
 bool nft_chain_insert(struct nft_state *st, struct nft_chain *c, unsigned int at, struct nft_rule *r)
