@@ -83,10 +83,15 @@ static int tell_sentry(struct container *c, const struct resources *r, struct er
 {
     RunscC__Request q = RUNSC_C__REQUEST__INIT;
     RunscC__Update update = RUNSC_C__UPDATE__INIT;
+    struct limits shown;
 
     update.pids_limit = r->pids == RESOURCE_UNSET || r->pids == 0 ? -1 : r->pids > 0 ? r->pids : 0;
     update.memory_limit = r->memory == RESOURCE_UNSET || r->memory == 0 ? -1 : r->memory > 0 ? r->memory : 0;
-    if (update.pids_limit == -1 && update.memory_limit == -1)
+    resources_limits(r, &shown);
+    update.shown = shown.set;
+    update.n_shown_values = NR_LIMITS;
+    update.shown_values = shown.value;
+    if (update.pids_limit == -1 && update.memory_limit == -1 && !shown.set)
         return 0;
     if (cgroup_frozen(c->cgroup))
         return error_set(e, 0, "container %s is paused", c->d.id);

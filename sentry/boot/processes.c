@@ -90,13 +90,14 @@ size_t sandbox_list(struct sandbox *sb, struct sandbox_process_info **out)
     return n;
 }
 
-void sandbox_set_limits(struct sandbox *sb, int64_t pids, int64_t memory)
+void sandbox_set_limits(struct sandbox *sb, int64_t pids, int64_t memory, const struct limits *shown)
 {
     struct kernel *k = sb->k;
 
     mutex_lock(&k->tasks_lock);
     if (pids >= 0)
         k->max_tasks = pids < UINT32_MAX ? (unsigned int)pids : 0;
+    limits_merge(&k->limits, shown);
     mutex_unlock(&k->tasks_lock);
     if (memory >= 0)
         kernel_set_ram(k, memory && (uint64_t)memory < boot_host_ram() ? (uint64_t)memory : boot_host_ram());

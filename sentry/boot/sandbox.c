@@ -47,6 +47,7 @@ static int make_kernel(struct sandbox *sb, struct error *e)
         .platform = sb->platform,
         .nr_cpus = boot_host_cpus(),
         .max_tasks = s->pids_limit && s->pids_limit < UINT32_MAX ? (unsigned int)s->pids_limit : 0,
+        .limits = s->limits,
         .hostname = s->hostname ? s->hostname : "runsc-c",
         .domainname = s->domainname ? s->domainname : "(none)",
         .strace = s->strace,

@@ -80,7 +80,7 @@ struct sandbox_process_info {
 };
 size_t sandbox_list(struct sandbox *sb, struct sandbox_process_info **out);
 /* New limits on tasks and bytes of memory; 0: none, -1: as it is. What is over a limit already stays. */
-void sandbox_set_limits(struct sandbox *sb, int64_t pids, int64_t memory);
+void sandbox_set_limits(struct sandbox *sb, int64_t pids, int64_t memory, const struct limits *shown);
 
 /*
  * Called with init's wait status before sandbox_run() returns, to tell who waits. When it says false, sandbox_run() goes on

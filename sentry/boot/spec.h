@@ -5,6 +5,8 @@
 #ifndef SENTRY_BOOT_SPEC_H
 #define SENTRY_BOOT_SPEC_H
 
+#include "lib/limits.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -135,6 +137,7 @@ struct container_spec {
     const char *hostname, *domainname;            /* NULL: the host's names are not shown, "runsc-c" is */
     uint64_t pids_limit;                          /* 0: none */
     uint64_t memory_limit;                        /* bytes; 0: none */
+    struct limits limits;                         /* of the host's cgroup, to be shown */
     bool memory_in_cgroup;                        /* the host's cgroup keeps memory_limit, and may change it */
     const struct spec_idmap *uid_maps, *gid_maps; /* of the sentry's user namespace; none: as isolate.h says */
     size_t nr_uid_maps, nr_gid_maps;

@@ -316,7 +316,12 @@ static bool serve_ps(struct conn *c, const RunscC__Request *q)
 
 static bool serve_update(struct conn *c, const RunscC__Request *q)
 {
-    sandbox_set_limits(c->s->sb, q->update->pids_limit, q->update->memory_limit);
+    struct limits shown = {0};
+
+    for (size_t i = 0; i < q->update->n_shown_values && i < NR_LIMITS; i++)
+        if (q->update->shown & 1U << i)
+            limits_put(&shown, (enum limit)i, q->update->shown_values[i]);
+    sandbox_set_limits(c->s->sb, q->update->pids_limit, q->update->memory_limit, &shown);
     return reply_result(c, q->id, 0, NULL);
 }
 

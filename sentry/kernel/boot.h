@@ -24,6 +24,7 @@ struct kernel_params {
     unsigned int nr_cpus;
     uint64_t total_ram;
     unsigned int max_tasks; /* 0: no limit but pid_max */
+    struct limits limits;
     const char *hostname, *domainname;
     const char *uid_map, *gid_map; /* text of /proc/PID/uid_map; borrowed. NULL: all ids are the host's */
     bool strace;

@@ -29,6 +29,7 @@ int kernel_create(const struct kernel_params *p, struct kernel **out)
     k->nr_cpus = p->nr_cpus;
     k->total_ram = p->total_ram;
     k->max_tasks = p->max_tasks;
+    k->limits = p->limits;
     k->strace = p->strace;
     k->uid_map = p->uid_map;
     k->gid_map = p->gid_map;

@@ -7,6 +7,7 @@
 #ifndef SENTRY_KERNEL_KERNEL_H
 #define SENTRY_KERNEL_KERNEL_H
 
+#include "lib/limits.h"
 #include "lib/list.h"
 #include "lib/lock.h"
 #include "lib/waitq.h"
@@ -69,6 +70,7 @@ struct kernel {
     unsigned int nr_tasks GUARDED_BY(tasks_lock);   /* until reaped */
     unsigned int nr_tgroups GUARDED_BY(tasks_lock); /* likewise */
     unsigned int max_tasks;                         /* pids limit */
+    struct limits limits GUARDED_BY(tasks_lock);    /* for the guest's cgroup file system */
     bool dying GUARDED_BY(tasks_lock);              /* pid 1 has exited: no more forks */
     struct waitq tasks_gone;                        /* told when nr_tasks falls */
     atomic_bool paused;                             /* kernel_pause(): no task enters the guest */

@@ -106,6 +106,31 @@ def test_limits_are_written_as_runc_writes_them(b):
     end(b)
 
 
+INSIDE = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]}
+FILES = "memory.max memory.swap.max memory.low cpu.max cpu.weight pids.max cpuset.cpus".split()
+
+
+def inside(text):
+    return dict(line.split(":", 1) for line in text.splitlines())
+
+
+def test_the_guest_sees_its_limits(b):
+    """As programs that size themselves look for them: JVMs, Go, Node."""
+    look = "cd /sys/fs/cgroup; for f in " + " ".join(FILES) + "; do echo $f:$(cat $f); done; echo ram:$(head -1 /proc/meminfo | tr -dc 0-9)"
+    b.config["mounts"].append(INSIDE)
+    got = inside(b.sh(look).run()[1])
+    eq([got[f] for f in FILES[:6]], ["max", "max", "0", "max 100000", "100", "max"])
+    start(b, {"memory": {"limit": 100 * MIB, "swap": 150 * MIB, "reservation": 50 * MIB}, "cpu": {"quota": 50000, "period": 200000, "shares": 512, "cpus": "0"}, "pids": {"limit": 77}})
+    want = {"memory.max": str(100 * MIB), "memory.swap.max": str(50 * MIB), "memory.low": str(50 * MIB), "cpu.max": "50000 200000", "cpu.weight": "20", "pids.max": "77", "cpuset.cpus": "0",
+            "ram": str(100 * 1024)}
+    eq(inside(b.cli("exec", "c1", "sh", "-c", look)[1]), want)
+    eq(b.cli("exec", "c1", "sh", "-c", "grep -c ^processor /proc/cpuinfo; grep -c ^cpu0 /proc/stat")[1].split(), ["1", "1"])
+    eq(b.cli("update", "--memory", "120m", "--memory-swap", "120m", "--cpu-quota", "70000", "--cpu-share", "1024", "--pids-limit", "-1", "c1")[0], 0)
+    want.update({"memory.max": str(120 * MIB), "memory.swap.max": "0", "cpu.max": "70000 200000", "cpu.weight": "39", "pids.max": "max", "ram": str(120 * 1024)})
+    eq(inside(b.cli("exec", "c1", "sh", "-c", look)[1]), want)
+    end(b)
+
+
 def test_cpusets(b):
     start(b, {"cpu": {"cpus": "0", "mems": "0"}}, "nproc > /tmp/n; cat /tmp/n; sleep 100")
     eq(read(b, "cpuset/cpuset.cpus", "cpuset.cpus"), "0")

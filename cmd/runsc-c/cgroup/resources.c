@@ -1,5 +1,6 @@
 #include "cmd/runsc-c/cgroup/resources.h"
 
+#include "cmd/runsc-c/cgroup/cgroup.h"
 #include "cmd/runsc-c/oci/json.h"
 
 #include <errno.h>
@@ -48,6 +49,29 @@ bool resources_any(const struct resources *r)
             return true;
     return r->disable_oom_killer != RESOURCE_UNSET || (r->cpus && r->cpus[0]) || (r->mems && r->mems[0]) || r->nr_devices ||
            r->nr_huge || r->nr_net_prio || r->nr_unified;
+}
+
+/* Unset and 0 leave a limit alone, as they do the host's. */
+static bool is_given(int64_t n)
+{
+    return n != RESOURCE_UNSET && n != 0;
+}
+
+void resources_limits(const struct resources *r, struct limits *out)
+{
+    *out = (struct limits){0};
+    if (is_given(r->memory))
+        limits_put(out, LIMIT_MEMORY, r->memory);
+    if (is_given(r->reservation))
+        limits_put(out, LIMIT_MEMORY_LOW, r->reservation);
+    if (is_given(r->swap) && (r->swap < 0 || r->memory > 0))
+        limits_put(out, LIMIT_SWAP, r->swap < 0 ? -1 : r->swap - r->memory);
+    if (is_given(r->quota))
+        limits_put(out, LIMIT_CPU_QUOTA, r->quota);
+    if (is_given(r->period))
+        limits_put(out, LIMIT_CPU_PERIOD, r->period);
+    if (is_given(r->shares))
+        limits_put(out, LIMIT_CPU_WEIGHT, cgroup_cpu_weight(r->shares));
 }
 
 static int parse_numbers(struct json_object *o, struct resources *r, struct error *e)
@@ -214,6 +238,8 @@ int resources_parse(struct json_object *o, struct resources *r, struct error *e)
         return ret;
     if (no_oom)
         r->disable_oom_killer = 1;
+    if (memory && (ret = json_get_bool(memory, "linux.resources.memory", "checkBeforeUpdate", &r->check_before_update, e)) < 0)
+        return ret;
     if (cpu && ((ret = json_get_string(cpu, "linux.resources.cpu", "cpus", false, &r->cpus, e)) < 0 ||
                 (ret = json_get_string(cpu, "linux.resources.cpu", "mems", false, &r->mems, e)) < 0))
         return ret;

@@ -7,6 +7,7 @@
 #define CMD_RUNSC_C_CGROUP_RESOURCES_H
 
 #include "lib/error.h"
+#include "lib/limits.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,6 +36,7 @@ struct resources {
     /* Bytes; -1 is no limit. `swap` counts memory and swap together, as cgroup v1 does. */
     int64_t memory, reservation, swap, kernel_tcp;
     int64_t swappiness, disable_oom_killer;
+    bool check_before_update; /* a limit of memory that is exceeded already is refused */
     int64_t shares, quota, burst, period, rt_runtime, rt_period, idle; /* microseconds but for shares and idle */
     const char *cpus, *mems;
     int64_t pids;
@@ -55,5 +57,7 @@ void resources_init(struct resources *r);
 int must_check resources_parse(struct json_object *o, struct resources *out, struct error *e);
 /* Whether anything is limited at all. */
 bool resources_any(const struct resources *r);
+/* Those that a guest is told. */
+void resources_limits(const struct resources *r, struct limits *out);
 
 #endif

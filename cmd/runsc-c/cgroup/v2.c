@@ -18,6 +18,10 @@ static int set_memory(struct cgroup *cg, const struct resources *r, struct error
     int64_t swap = r->swap;
     int ret;
 
+    /* Version 1's files refuse by themselves; these would have processes killed. */
+    if (r->check_before_update && r->memory > 0 && cgroup_read_number(cg, "", "memory.current") > (uint64_t)r->memory)
+        return error_set(e, 0, "linux.resources.memory: more than the new limit is in use");
+
     if (r->memory == -1 && swap == RESOURCE_UNSET)
         swap = -1;
     /* The spec's swap counts memory too; version 2's is swap alone, where 0 says none at all. */

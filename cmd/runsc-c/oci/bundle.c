@@ -63,6 +63,7 @@ static int parse_resources(struct json_object *linux_obj, struct bundle *b, stru
     if (r < 0)
         return r;
     b->spec.memory_limit = b->resources.memory > 0 ? (uint64_t)b->resources.memory : 0;
+    resources_limits(&b->resources, &b->spec.limits);
     b->spec.pids_limit = b->resources.pids > 0 ? (uint64_t)b->resources.pids : 0;
     return 0;
 }

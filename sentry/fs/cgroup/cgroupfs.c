@@ -23,9 +23,55 @@
         .name = (name_), .mode = S_IFREG | 0444, .flags = PSEUDO_MODE_IS_LAW, .text = (text_) \
     }
 
+static int64_t limit_of(const struct pseudo_node *n, enum limit which, int64_t otherwise)
+{
+    int64_t v;
+
+    mutex_lock(&n->k->tasks_lock);
+    v = limits_get(&n->k->limits, which, otherwise);
+    mutex_unlock(&n->k->tasks_lock);
+    return v;
+}
+
+static void put_limit(struct seq *s, int64_t v)
+{
+    if (v < 0)
+        seq_puts(s, "max");
+    else
+        seq_printf(s, "%" PRId64, v);
+}
+
+static int show_limit(struct seq *s, const struct pseudo_node *n, enum limit which, int64_t otherwise)
+{
+    put_limit(s, limit_of(n, which, otherwise));
+    seq_putc(s, '\n');
+    return 0;
+}
+
 static int memory_max_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
-    seq_printf(s, "%" PRIu64 "\n", n->k->total_ram);
+    return show_limit(s, n, LIMIT_MEMORY, -1);
+}
+
+static int memory_low_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_limit(s, n, LIMIT_MEMORY_LOW, 0);
+}
+
+static int swap_max_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_limit(s, n, LIMIT_SWAP, -1);
+}
+
+static int cpu_weight_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    return show_limit(s, n, LIMIT_CPU_WEIGHT, 100);
+}
+
+static int cpu_max_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+{
+    put_limit(s, limit_of(n, LIMIT_CPU_QUOTA, -1));
+    seq_printf(s, " %" PRId64 "\n", limit_of(n, LIMIT_CPU_PERIOD, 100000));
     return 0;
 }
 
@@ -100,9 +146,9 @@ static const struct pseudo_desc rows[] = {
     TEXT("cgroup.stat", "nr_descendants 0\nnr_dying_descendants 0\n"),
     TEXT("cgroup.subtree_control", ""),
     TEXT("cgroup.type", "domain\n"),
-    TEXT("cpu.max", "max 100000\n"),
+    ATTR("cpu.max", cpu_max_show),
     ATTR("cpu.stat", cpu_stat_show),
-    TEXT("cpu.weight", "100\n"),
+    ATTR("cpu.weight", cpu_weight_show),
     ATTR("cpuset.cpus", cpus_show),
     ATTR("cpuset.cpus.effective", cpus_show),
     TEXT("cpuset.mems", "0\n"),
@@ -110,12 +156,12 @@ static const struct pseudo_desc rows[] = {
     ATTR("memory.current", memory_current_show),
     TEXT("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n"),
     TEXT("memory.high", "max\n"),
-    TEXT("memory.low", "0\n"),
+    ATTR("memory.low", memory_low_show),
     ATTR("memory.max", memory_max_show),
     TEXT("memory.min", "0\n"),
     ATTR("memory.stat", memory_stat_show),
     TEXT("memory.swap.current", "0\n"),
-    TEXT("memory.swap.max", "0\n"),
+    ATTR("memory.swap.max", swap_max_show),
     ATTR("pids.current", pids_current_show),
     ATTR("pids.max", pids_max_show),
     PSEUDO_END,
