@@ -55,7 +55,7 @@ static uint32_t on_packet(struct packet_ep *pe, const struct pkt *p)
     return ps->s.filter ? bpf_run_pkt(ps->s.filter, p) : UINT32_MAX;
 }
 
-static int on_take(struct packet_ep *pe, const struct pkt *p, uint32_t len)
+static int on_take(struct packet_ep *pe, const struct pkt *p, uint32_t len) NO_THREAD_SAFETY_ANALYSIS
 {
     struct packet_sock *ps = pe->owner;
     bool taken;

@@ -78,7 +78,8 @@ static void put_options(struct nl_reply *r, const struct inet_walk *w, const str
     nl_attr(r, INET_DIAG_SOCKOPT, &opt, sizeof(opt));
 }
 
-static void put_tcp(struct nl_reply *r, const struct inet_walk *w, const struct inet_sock *i, const struct tcp_entry *e)
+static void put_tcp(struct nl_reply *r, const struct inet_walk *w, const struct inet_sock *i,
+                    const struct tcp_entry *e) NO_THREAD_SAFETY_ANALYSIS
 {
     struct tcp_info_full info;
 
