@@ -205,6 +205,27 @@ print(b[0], b[2], 200000 <= u32(8) < 3000000, u32(16), u32(20) >= 536, u32(24), 
         conn.close()
 
 
+def test_large_frames_are_taken_from_whoever_made_them(n):
+    """A virtual machine or a sandbox hands its frames over in one piece, and says so in their virtio-net headers; so does the wire."""
+    with n.listener() as server:
+        box = n.python(f"""
+s = socket.create_connection(("10.77.0.1", {server.getsockname()[1]}))
+say(len(recv_all(s)))
+for l in open("/proc/net/dev"):
+    if "eth0" in l: say(l.split()[4]) # dropped
+""")
+        conn, _ = server.accept()
+        for _ in range(30):
+            conn.sendall(b"f" * 3000)
+            time.sleep(0.005)
+        conn.close()
+        eq([box.hear(), box.hear()], ["90000", "0"])
+        box.end()
+
+
+test_large_frames_are_taken_from_whoever_made_them.wire = "delay=1"
+
+
 def long_a_long_fat_path_is_filled(n):
     """50 ms and 200 Mbit/s: 1.25 MB are on their way, more than the buffers a connection begins with. In the time that a stream without
     growing buffers would take, far more must have come."""
