@@ -81,7 +81,7 @@ def listed_alike(n, which):
     assert "restored 0" in got and "True" in got
 
 
-def test_a_docker_daemons_rules_by_iptables_legacy(n):
+def long_a_docker_daemons_rules_by_iptables_legacy(n):
     listed_alike(n, "iptables-legacy")
 
 
