@@ -100,23 +100,24 @@ void stub_as_destroy(struct platform_as *base)
                                       {SYS_munmap, {STUB_TRAMPOLINES, TRAMPOLINES_MAX * TRAMPOLINE_SIZE}}};
     struct stub_context *own = stub_own_context(as);
     int64_t last;
-    bool working;
+    bool working, gone;
     int n;
 
     if (own)
         stub_context_leave(own);
     mutex_lock(&as->lock);
-    if (as->nr_owned == 0)
-        stub_dismiss_threads(as);
+    gone = stub_dismiss_threads(as);
     /*
      * The owner will give its memory to others, and a hijacked thread may still be running. With the guest's memory gone, the
      * process may do what it likes.
      */
     n = as->family_mapped ? 2 : 1;
     working = mapper_run(as, unmap, (size_t)n, &last) == n;
+    if (working && !gone)
+        gone = stub_await_threads(as);
     atomic_store(&as->dead, true);
     mutex_unlock(&as->lock);
-    stub_retire(as, working);
+    stub_retire(as, working, gone);
 }
 
 static void op_to_call(const struct platform_op *op, struct mapper_op *call)

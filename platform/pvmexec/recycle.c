@@ -11,7 +11,7 @@
  *    would touch anything of a process but its futexes on slots and mappings below the stub's (filter.c). Commands and slots
  * are cleared.
  *
- * Threads that were waiting for their turn end within microseconds; often they have when the mapper is done.
+ * Threads that were waiting for their turn end within microseconds.
  */
 #include "platform/pvmexec/stub.h"
 
@@ -35,17 +35,6 @@ static struct stub_platform *platform_of(struct stub_as *as)
     return container_of(as->base.p, struct stub_platform, base);
 }
 
-void stub_dismiss_threads(struct stub_as *as)
-{
-    struct stub_thread *t;
-
-    list_for_each_entry(t, &as->threads, node) {
-        atomic_store_explicit(slot_u32(t, SLOT_COMMAND), COMMAND_EXIT, memory_order_relaxed);
-        if (atomic_exchange(slot_u32(t, SLOT_TURN), TURN_GUEST) == TURN_SENTRY_SLEEP)
-            syscall(SYS_futex, slot_u32(t, SLOT_TURN), FUTEX_WAKE, 1, NULL, NULL, 0);
-    }
-}
-
 /* Whether only the mapper is left, by what the host kernel says. */
 static bool threads_are_gone(struct stub_as *as) REQUIRES(as->lock)
 {
@@ -57,10 +46,34 @@ static bool threads_are_gone(struct stub_as *as) REQUIRES(as->lock)
     return true;
 }
 
-static bool await_threads(struct stub_as *as) REQUIRES(as->lock)
+static bool may_recycle(struct stub_as *as) REQUIRES(as->lock)
+{
+    return as->nr_owned == 0 && as->slots_used <= STUB_KEPT_SLOTS;
+}
+
+bool stub_dismiss_threads(struct stub_as *as)
+{
+    struct stub_thread *t;
+
+    if (!may_recycle(as))
+        return false;
+    list_for_each_entry(t, &as->threads, node) {
+        atomic_store_explicit(slot_u32(t, SLOT_COMMAND), COMMAND_EXIT, memory_order_relaxed);
+        if (atomic_exchange(slot_u32(t, SLOT_TURN), TURN_GUEST) == TURN_SENTRY_SLEEP)
+            syscall(SYS_futex, slot_u32(t, SLOT_TURN), FUTEX_WAKE, 1, NULL, NULL, 0);
+    }
+    sched_yield();
+    return threads_are_gone(as);
+}
+
+/* A thread may have taken the process with it when it ended: then the mapper, even if it is not gone yet, does not answer. */
+bool stub_await_threads(struct stub_as *as)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    int64_t last;
 
+    if (!may_recycle(as))
+        return false;
     for (int i = 0; !threads_are_gone(as); i++) {
         if (i < YIELDS)
             sched_yield();
@@ -69,7 +82,7 @@ static bool await_threads(struct stub_as *as) REQUIRES(as->lock)
         else
             return false;
     }
-    return true;
+    return mapper_run(as, NULL, 0, &last) == 0;
 }
 
 /* The process is gone or another's. Slots of threads that a context still holds are freed by it. */
@@ -126,13 +139,13 @@ static bool keep_spare(struct stub_platform *p, const struct stub_process *proc)
     return ok;
 }
 
-void stub_retire(struct stub_as *as, bool working)
+void stub_retire(struct stub_as *as, bool working, bool gone)
 {
     struct stub_platform *p = platform_of(as);
     bool kept;
 
     mutex_lock(&as->lock);
-    kept = working && as->nr_owned == 0 && as->slots_used <= STUB_KEPT_SLOTS && await_threads(as);
+    kept = working && gone;
     if (kept) {
         forget(as);
         kept = keep_spare(p, &as->proc);
@@ -172,7 +185,7 @@ void stub_reap_zombies(struct stub_platform *p, bool wait)
     }
 }
 
-bool stub_take_spare(struct stub_platform *p, struct stub_process *out)
+static bool take_spare(struct stub_platform *p, struct stub_process *out)
 {
     bool ok;
 
@@ -182,6 +195,19 @@ bool stub_take_spare(struct stub_platform *p, struct stub_process *out)
         *out = p->spare[--p->nr_spare];
     mutex_unlock(&p->spare_lock);
     return ok;
+}
+
+/* Passes over those that somebody on the host has killed, when it ran out of memory for example. */
+bool stub_take_spare(struct stub_platform *p, struct stub_process *out)
+{
+    while (take_spare(p, out)) {
+        if (waitpid(out->pid, NULL, __WALL | WNOHANG) == 0)
+            return true;
+        for (unsigned int i = 0; i < out->nr_slots; i++)
+            arena_free(&p->arena, ARENA_SLOT, out->slots[i]);
+        arena_free(&p->arena, ARENA_PAGE, out->commands);
+    }
+    return false;
 }
 
 void stub_end_spare(struct stub_platform *p)

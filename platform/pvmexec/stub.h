@@ -177,13 +177,15 @@ void stub_as_kill(struct stub_as *as);
 
 /* --- recycle.c --- */
 
-/* Sends the threads home; as->lock is held, and no context owns one. */
-void stub_dismiss_threads(struct stub_as *as) REQUIRES(as->lock);
+/* Tells the threads to end. Whether they have: false if not yet, or they belong to contexts, or are too many. */
+bool stub_dismiss_threads(struct stub_as *as) REQUIRES(as->lock);
+/* Gives them a moment more; true if they are gone and the mapper still works. */
+bool stub_await_threads(struct stub_as *as) REQUIRES(as->lock);
 /*
- * The address space is destroyed. Keeps its process for others, or ends it; what is not `working` has to be gone on return. The
- * process's reference to `as` is dropped, sooner or later.
+ * The address space is destroyed. Keeps its process for others, if its threads are `gone` and the mapper has worked since, or
+ * ends it; what is not `working` has to be gone on return. The process's reference to `as` is dropped, sooner or later.
  */
-void stub_retire(struct stub_as *as, bool working);
+void stub_retire(struct stub_as *as, bool working, bool gone);
 /* Buries the dead; `wait`: all of them. */
 void stub_reap_zombies(struct stub_platform *p, bool wait);
 /* A process without threads or memory of guests; false: there is none. */

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -345,6 +346,28 @@ static void old_processes_know_nothing(void)
     platform_as_destroy(other.as);
 }
 
+static void dead_processes_are_not_used_again(void)
+{
+    struct guest g;
+    pid_t pid;
+
+    if (strcmp(test_platform_name, "pvmexec:stub") != 0)
+        return;
+    guest_init(&g, &prog_count);
+    guest_run(&g);
+    pid = process_of(&g);
+    guest_fini(&g);
+    kill(pid, SIGKILL);
+    while (waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT | __WALL) < 0)
+        check(errno == EINTR);
+    for (int i = 0; i < 3; i++) {
+        guest_init(&g, &prog_count);
+        check(process_of(&g) != pid);
+        guest_run(&g);
+        guest_fini(&g);
+    }
+}
+
 /* A thread that runs on although it said that it waits, in stub code, where it needs no memory of the guest's. */
 static void process_with_a_thread_that_stays_ends(void)
 {
@@ -374,6 +397,7 @@ static void process_with_a_thread_that_stays_ends(void)
 
 const struct test hijack_tests[] = {
     {"old_processes_know_nothing", old_processes_know_nothing},
+    {"dead_processes_are_not_used_again", dead_processes_are_not_used_again},
     {"process_with_a_thread_that_stays_ends", process_with_a_thread_that_stays_ends},
     {"scribbling_over_all_slots", scribbling_over_all_slots},
     {"jumping_into_stub_code", jumping_into_stub_code},
