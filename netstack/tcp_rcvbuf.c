@@ -372,18 +372,24 @@ size_t tcp_rcvq_consume(struct tcp_sock *tp, size_t n)
     return n;
 }
 
+/* How many of the `len` bytes from `seq` on begin in this packet of the queue, and where; 0: it lies before them. */
+static uint32_t piece_of(const struct pkt *p, uint32_t seq, size_t len, uint32_t *off)
+{
+    if (!seq_after(p->tcp.seq + p->len, seq))
+        return 0;
+    *off = seq - p->tcp.seq;
+    return p->len - *off < len ? p->len - *off : (uint32_t)len;
+}
+
 int tcp_rcvq_share(struct tcp_sock *tp, uint32_t seq, size_t len, struct pkt_queue *out)
 {
     struct pkt *p;
     list_for_each_entry(p, &tp->rcvq.list, node) {
         if (len == 0)
             break;
-        uint32_t end = p->tcp.seq + p->len;
-        if (!seq_after(end, seq))
+        uint32_t off, n = piece_of(p, seq, len, &off);
+        if (!n)
             continue;
-        uint32_t off = seq - p->tcp.seq, n = p->len - off;
-        if (n > len)
-            n = len;
         struct pkt *q = pkt_slice(p, off, n, 0);
         if (!q)
             return -ENOMEM;
@@ -400,12 +406,9 @@ void tcp_rcvq_copy(const struct tcp_sock *tp, uint32_t seq, uint8_t *to, size_t 
     list_for_each_entry(p, &tp->rcvq.list, node) {
         if (len == 0)
             break;
-        uint32_t end = p->tcp.seq + p->len;
-        if (!seq_after(end, seq))
+        uint32_t off, n = piece_of(p, seq, len, &off);
+        if (!n)
             continue;
-        uint32_t off = seq - p->tcp.seq, n = p->len - off;
-        if (n > len)
-            n = len;
         pkt_copy_out(p, off, to, n);
         to += n;
         seq += n;

@@ -17,11 +17,6 @@
 
 #define K_SO_ORIGINAL_DST 80
 
-static struct netstack *stack_of(const struct socket *s)
-{
-    return s->net->stack;
-}
-
 bool net_is_nf_option(const struct socket *s, int level, int name)
 {
     if ((s->family != AF_INET && s->family != AF_INET6) || s->net->host)
@@ -58,9 +53,9 @@ int net_nf_setsockopt(struct socket *s, struct task *t, int level, int name, gue
         return -ENOMEM;
     r = copy_in(t, buf, val, (size_t)len) ? -EFAULT : 0;
     if (!r) {
-        netstack_lock(stack_of(s));
-        r = nf_ipt_set(stack_of(s), s->family, name, buf, (size_t)len, &old, &nr_old);
-        netstack_unlock(stack_of(s));
+        netstack_lock(s->net->stack);
+        r = nf_ipt_set(s->net->stack, s->family, name, buf, (size_t)len, &old, &nr_old);
+        netstack_unlock(s->net->stack);
         /* The table is in force, whatever becomes of the counters, as in Linux. */
         if (!r && old)
             r = give_counters(t, buf, old, nr_old);
@@ -89,9 +84,9 @@ static int original_dst(struct socket *s, struct task *t, guest_addr val, guest_
     from = peer.sa.sa_family == AF_INET ? addr_from_v4(peer.in.sin_addr.s_addr) : peer.in6.sin6_addr;
     tport = local.sa.sa_family == AF_INET ? local.in.sin_port : local.in6.sin6_port;
     fport = peer.sa.sa_family == AF_INET ? peer.in.sin_port : peer.in6.sin6_port;
-    netstack_lock(stack_of(&i->s));
-    found = nf_original_dst(stack_of(&i->s), IPPROTO_TCP, &to, tport, &from, fport, &dst, &dport);
-    netstack_unlock(stack_of(&i->s));
+    netstack_lock(inet_stack_of(i));
+    found = nf_original_dst(inet_stack_of(i), IPPROTO_TCP, &to, tport, &from, fport, &dst, &dport);
+    netstack_unlock(inet_stack_of(i));
     if (!found)
         return -ENOENT;
     in.sin_port = in6.sin6_port = dport;
@@ -124,9 +119,9 @@ int net_nf_getsockopt(struct socket *s, struct task *t, int level, int name, gue
         return -ENOMEM;
     r = copy_in(t, buf, val, n) ? -EFAULT : 0;
     if (!r) {
-        netstack_lock(stack_of(s));
-        r = nf_ipt_get(stack_of(s), s->family, name, buf, &n);
-        netstack_unlock(stack_of(s));
+        netstack_lock(s->net->stack);
+        r = nf_ipt_get(s->net->stack, s->family, name, buf, &n);
+        netstack_unlock(s->net->stack);
     }
     len = (int)n;
     if (!r && (copy_out(t, val, buf, n) || copy_out(t, at_len, &len, sizeof(len))))
@@ -192,9 +187,9 @@ void net_nf_receive(struct netlink_sock *n, struct task *t, const void *data, si
             sock_set_error(&n->s, ENOBUFS);
         return;
     }
-    netstack_lock(stack_of(&n->s));
-    nf_tables_receive(stack_of(&n->s), data, len, n->port, gather, &g);
-    netstack_unlock(stack_of(&n->s));
+    netstack_lock(n->s.net->stack);
+    nf_tables_receive(n->s.net->stack, data, len, n->port, gather, &g);
+    netstack_unlock(n->s.net->stack);
     for (size_t at = 0; at < g.len; at += message_len(g.buf + at)) {
         if (at > start && at + message_len(g.buf + at) - start > CHUNK) {
             g.failed |= netlink_queue(n, g.buf + start, at - start) < 0;
