@@ -123,7 +123,7 @@ class Tmux:
 
     def shows(self, text, seconds=60):
         end = time.time() + seconds
-        while text not in (screen := self("capture-pane", "-p")):
+        while text not in "\n" + (screen := self("capture-pane", "-p")):
             assert time.time() < end, f"{text!r} is not on:\n{screen}"
             time.sleep(0.1)
 
@@ -142,7 +142,7 @@ def on_a_screen(d, *argv):
         t.shows("30 90")
         t.shows("/dev/pts/")
         t.shows("xterm")
-        t.keys("clear; vi /tmp/text", "Enter")
+        t.keys("clear; vi /tmp/text; echo ed'it'ed", "Enter")
         t.shows("- /tmp/text")
         t.keys("itext of three")
         t.shows("I /tmp/text")
@@ -150,17 +150,19 @@ def on_a_screen(d, *argv):
         t.keys("Escape")
         t.shows("- /tmp/text")
         t.keys("yypp:wq", "Enter")
-        t.shows("/ #")
+        t.shows("edited")
         t.keys("clear; grep -c three /tmp/text", "Enter")
         t.shows("\n3\n")
-        t.keys("clear; sleep 1000", "Enter")
-        t.shows("sleep 1000")
+        t.keys("clear; sh -c \"echo st'art'ed; exec sleep 1000\"", "Enter")
+        t.shows("started")
         t.keys("C-z")
         t.shows("Stopped")
-        t.keys("clear; jobs; kill %1; fg", "Enter")
-        t.shows("Terminated")
-        t.keys("clear; cat", "Enter", "C-c")
-        t.shows("^C")
+        t.keys("clear; kill %1; fg; echo en'd'ed", "Enter")
+        t.shows("ended")
+        t.keys("clear; cat", "Enter", "hel", "lo", "Enter")
+        t.shows("hello\nhello\n")
+        t.keys("C-c", "echo =$?=", "Enter")
+        t.shows("\n=130=\n")
         t("resize-window", "-x", "70", "-y", "20")
         t.keys("clear; sleep 1; stty size", "Enter")
         t.shows("20 70")

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import tempfile
 
+from container import DOCKER_CAPS
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Of each image: what it runs, and what that prints.
 WORK = {
@@ -48,6 +50,7 @@ class Layout:
         with open(path) as f:
             config = json.load(f)
         config["process"]["terminal"] = False
+        config["process"]["capabilities"] = {k: DOCKER_CAPS for k in ("bounding", "effective", "permitted")}
         with open(path, "w") as f:
             json.dump(config, f)
         return bundle
