@@ -15,11 +15,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void run_flush(struct net_work *w)
+void nic_sent_all(struct nic *nic)
 {
-    struct nic *nic = container_of(w, struct nic, flush);
+    nic->sending = false;
+}
 
-    nic->ops->flush(nic);
+static void forget_sender(struct nic *nic) NETSTACK_LOCKED
+{
+    for (struct nic **p = &nic->stack->senders; *p; p = &(*p)->next_sender) {
+        if (*p == nic) {
+            *p = nic->next_sender;
+            return;
+        }
+    }
 }
 
 static bool valid_name(const char *name)
@@ -104,7 +112,6 @@ int nic_add(struct netstack *s, struct nic *nic, const struct nic_ops *ops)
     list_init(&nic->addrs);
     list_init(&nic->taps);
     list_init(&nic->groups);
-    net_work_init(&nic->flush, run_flush);
     default_conf(s, nic);
     list_add_tail(&nic->node, &s->nics);
     netstack_notify(s, NETSTACK_LINK_NEW, nic);
@@ -121,7 +128,7 @@ void nic_destroy(struct nic *nic)
     mcast_nic_flush(nic);
     route_flush_nic(nic, 0);
     list_del_init(&nic->node);
-    net_work_cancel(&nic->flush);
+    forget_sender(nic);
     net_timer_cancel(s, &nic->rs_timer);
     net_timer_cancel(s, &nic->ra_timer);
     net_timer_cancel(s, &nic->mcast_timer);
@@ -168,8 +175,11 @@ static void give_to_driver(struct nic *nic, struct pkt *p) NETSTACK_LOCKED
     nic->stats.tx_packets += p->gso_segs;
     nic->stats.tx_bytes += p->len;
     nic->ops->xmit(nic, p);
-    if (nic->ops->flush)
-        net_work_queue(nic->stack, &nic->flush);
+    if (nic->ops->send && !nic->sending) {
+        nic->sending = true;
+        nic->next_sender = nic->stack->senders;
+        nic->stack->senders = nic;
+    }
 }
 
 static bool takes_gso(const struct nic *nic, const struct pkt *p)

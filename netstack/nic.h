@@ -20,11 +20,15 @@ struct mcast_group;
 #define NIC_ADDR_MAX 1024 /* per NIC */
 
 struct nic_ops {
-    /* Sends a frame, which is the NIC's now. Under the lock; must not block: what cannot be sent is dropped and counted
-     * (stats.tx_dropped). */
+    /* Sends or queues a frame, which is the NIC's now. Under the lock; must not block: what cannot be sent is dropped and
+     * counted (stats.tx_dropped). */
     void (*xmit)(struct nic *nic, struct pkt *p);
-    /* Called before the lock is dropped if anything was given to xmit since: the time for one system call for many frames. */
-    void (*flush)(struct nic *nic);
+    /*
+     * Called when the lock has been dropped, without it, if anything was given to xmit: the time for one system call for many
+     * frames. One thread at a time is in here; it goes on until it finds nothing queued, and says nic_sent_all() under the same
+     * hold of the lock. NULL: xmit does it.
+     */
+    void (*send)(struct nic *nic);
     /* May refuse a change (-EINVAL). NULL: any is fine. */
     int (*set_mtu)(struct nic *nic, uint32_t mtu);
     /* Somebody wants to hear all frames, or no longer. NULL: it hears them anyway. */
@@ -96,7 +100,8 @@ struct nic {
     struct list_head taps;
     struct list_head groups; /* struct mcast_group: what is heard, see mcast.h */
     struct nic_conf conf;
-    struct net_work flush; /* queued when something has been sent */
+    bool sending;            /* somebody is in ops->send, or will be */
+    struct nic *next_sender; /* in netstack.senders */
     struct net_timer rs_timer, ra_timer, mcast_timer;
     int rs_left;
     int64_t mc_general_at[2]; /* answers to general queries, IGMP and MLD, are due; 0: none */
@@ -115,6 +120,9 @@ int must_check nic_add(struct netstack *s, struct nic *nic, const struct nic_ops
 void nic_destroy(struct nic *nic) NETSTACK_LOCKED;
 struct nic *nic_by_index(struct netstack *s, int index) NETSTACK_LOCKED;
 struct nic *nic_by_name(struct netstack *s, const char *name) NETSTACK_LOCKED;
+
+/* Nothing is queued in the driver. */
+void nic_sent_all(struct nic *nic) NETSTACK_LOCKED;
 
 /* A frame has arrived. The packet is the stack's now. PKT_CSUM_PARTIAL and GSO are fine whatever the features. */
 void nic_input(struct nic *nic, struct pkt *p) NETSTACK_LOCKED;

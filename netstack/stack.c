@@ -71,6 +71,17 @@ static int create_part(struct netstack *s, size_t i) EXCLUDES(netstack_held)
     return r;
 }
 
+/* Several threads often want it at once, each for a short time: who finds it taken looks again a few times before it sleeps. */
+static void init_lock(struct mutex *mu)
+{
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&mu->m, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
 int netstack_create(const struct netstack_ops *ops, void *ctx, struct netstack **out)
 {
     struct netstack *s = calloc(1, sizeof(*s));
@@ -79,7 +90,7 @@ int netstack_create(const struct netstack_ops *ops, void *ctx, struct netstack *
         return -ENOMEM;
     s->ops = ops;
     s->ctx = ctx;
-    mutex_init(&s->lock);
+    init_lock(&s->lock);
     list_init(&s->nics);
     list_init(&s->work);
     list_init(&s->raw_eps);
@@ -120,7 +131,7 @@ static bool work_left(const struct netstack *s)
 static void do_work(struct netstack *s) NETSTACK_LOCKED
 {
     for (int budget = NETSTACK_BUDGET; budget > 0 && work_left(s); budget--) {
-        /* Packets first: what they cause to be sent goes out in the same flush. */
+        /* Packets first: what they cause to be sent goes out with the rest. */
         if (s->backlog.n > 0) {
             lo_drain(s);
             continue;
@@ -129,6 +140,20 @@ static void do_work(struct netstack *s) NETSTACK_LOCKED
 
         list_del_init(&w->node);
         w->fn(w);
+    }
+}
+
+/* Drops the lock, and has sent what was to be sent. The host's stack may do a lot in that call, so nobody else should wait for
+ * it. */
+static void unlock_and_send(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
+{
+    struct nic *nic = s->senders, *next;
+
+    s->senders = NULL;
+    mutex_unlock(&s->lock);
+    for (; nic; nic = next) {
+        next = nic->next_sender;
+        nic->ops->send(nic);
     }
 }
 
@@ -141,7 +166,7 @@ void netstack_unlock(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
             s->ops->kick(s->ctx, 0);
         }
     }
-    mutex_unlock(&s->lock);
+    unlock_and_send(s);
 }
 
 int64_t netstack_run_timers(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
@@ -153,7 +178,7 @@ int64_t netstack_run_timers(struct netstack *s) NO_THREAD_SAFETY_ANALYSIS
     do_work(s);
     next = work_left(s) ? 0 : s->timers ? s->timers->key : INT64_MAX;
     s->kicked = next;
-    mutex_unlock(&s->lock);
+    unlock_and_send(s);
     return next;
 }
 

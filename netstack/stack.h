@@ -127,6 +127,7 @@ struct netstack {
     int64_t expiring;         /* the time whose timers are being run; 0: none */
     struct list_head work;    /* struct net_work */
     struct pkt_queue backlog; /* loopback packets to be received */
+    struct nic *senders;      /* have something to send when the lock is dropped */
 
     struct fib *fib;
     struct neigh_table *neigh;

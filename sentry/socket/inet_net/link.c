@@ -4,7 +4,9 @@
  *
  * Receiving reads many frames in one call into buffers that stand ready: a short one that holds an ordinary frame, and behind
  * it a long one for what is left of a large frame, which is used by few and else stays for the next. Sending collects frames
- * until the stack's lock is about to be dropped and hands them over in one call, on the thread of whoever sends.
+ * until the stack's lock has been dropped and hands them over in one call, on the thread of whoever sends. The host's stack may
+ * do much of its peer's work in that call, send what an acknowledgement lets it for example, while the lock is free for others.
+ * Who finds somebody else sending leaves its frames to that thread, so that they stay in order.
  */
 #include "sentry/socket/inet_net/inet_net.h"
 
@@ -47,9 +49,11 @@ struct link {
     int rx_ready; /* slots that are ready for the next call */
     struct rx_slot rx[RX_BATCH];
     struct mmsghdr rx_msg[RX_BATCH];
-    /* Under the stack's lock. */
+    struct pkt_queue tx_queue; /* the stack's lock */
+    /* Whose who sends, one at a time. */
     struct pkt *tx[TX_BATCH];
     int nr_tx;
+    unsigned int tx_failed; /* frames, since last counted */
     struct mmsghdr tx_msg[TX_BATCH];
     struct virtio_net_hdr tx_hdr[TX_BATCH];
     struct iovec tx_iov[TX_BATCH][TX_IOVS];
@@ -214,9 +218,9 @@ static void tx_header(const struct pkt *p, struct virtio_net_hdr *h)
     }
 }
 
-static void link_flush(struct nic *nic)
+/* No room, or the interface is down: such a frame is lost, as on any wire. */
+static void send_batch(struct link *l)
 {
-    struct link *l = container_of(nic, struct link, nic);
     int done = 0;
 
     while (done < l->nr_tx) {
@@ -224,28 +228,20 @@ static void link_flush(struct nic *nic)
 
         if (n > 0) {
             done += n;
-            continue;
+        } else if (errno != EINTR) {
+            l->tx_failed++;
+            done++;
         }
-        if (errno == EINTR)
-            continue;
-        /* No room, or the interface is down: this frame is lost, as on any wire. */
-        l->nic.stats.tx_dropped++;
-        done++;
     }
-    for (int i = 0; i < l->nr_tx; i++)
-        pkt_free(l->tx[i]);
-    l->nr_tx = 0;
     net_sent();
 }
 
-static void link_xmit(struct nic *nic, struct pkt *p)
+static void add_to_batch(struct link *l, struct pkt *p)
 {
-    struct link *l = container_of(nic, struct link, nic);
-    int i = l->nr_tx, n;
+    int i = l->nr_tx, n = pkt_iov(p, 0, p->len, &l->tx_iov[i][1], TX_IOVS - 1);
 
-    n = pkt_iov(p, 0, p->len, &l->tx_iov[i][1], TX_IOVS - 1);
     if (n < 0) {
-        nic->stats.tx_dropped++;
+        l->tx_failed++;
         pkt_free(p);
         return;
     }
@@ -253,11 +249,50 @@ static void link_xmit(struct nic *nic, struct pkt *p)
     l->tx_iov[i][0] = (struct iovec){&l->tx_hdr[i], sizeof(l->tx_hdr[i])};
     l->tx_msg[i].msg_hdr = (struct msghdr){.msg_iov = l->tx_iov[i], .msg_iovlen = (size_t)n + 1};
     l->tx[l->nr_tx++] = p;
-    if (l->nr_tx == TX_BATCH)
-        link_flush(nic);
 }
 
-static const struct nic_ops link_ops = {.xmit = link_xmit, .flush = link_flush};
+/* The next frames, after those of the last batch are done with. False: there are none. */
+static bool next_batch(struct link *l)
+{
+    struct pkt *p;
+    bool some;
+
+    netstack_lock(l->nic.stack);
+    for (int i = 0; i < l->nr_tx; i++)
+        pkt_free(l->tx[i]);
+    l->nr_tx = 0;
+    while (l->nr_tx < TX_BATCH && (p = pkt_queue_take(&l->tx_queue)))
+        add_to_batch(l, p);
+    l->nic.stats.tx_dropped += l->tx_failed;
+    l->tx_failed = 0;
+    some = l->nr_tx > 0;
+    if (!some)
+        nic_sent_all(&l->nic);
+    netstack_unlock(l->nic.stack);
+    return some;
+}
+
+static void link_send(struct nic *nic)
+{
+    struct link *l = container_of(nic, struct link, nic);
+
+    while (next_batch(l))
+        send_batch(l);
+}
+
+static void link_xmit(struct nic *nic, struct pkt *p)
+{
+    struct link *l = container_of(nic, struct link, nic);
+
+    if (l->tx_queue.n < nic->tx_queue_len) {
+        pkt_queue_add(&l->tx_queue, p);
+        return;
+    }
+    nic->stats.tx_dropped++;
+    pkt_free(p);
+}
+
+static const struct nic_ops link_ops = {.xmit = link_xmit, .send = link_send};
 
 int link_create(struct net *net, const struct net_config_if *c, struct nic **out)
 {
@@ -267,6 +302,7 @@ int link_create(struct net *net, const struct net_config_if *c, struct nic **out
     if (!l)
         return -ENOMEM;
     l->fd = c->fd;
+    pkt_queue_init(&l->tx_queue);
     l->source = (struct rx_source){.readable = link_receive, .link = true};
     memcpy(l->nic.name, c->name, sizeof(l->nic.name));
     memcpy(l->nic.mac, c->mac, sizeof(l->nic.mac));
