@@ -147,6 +147,13 @@ class Daemon:
                 pass
         return found
 
+    def network(self):
+        """Ends of containers' networks in the daemon's namespace: devices, and packet sockets."""
+        with open(f"/proc/{self.holder.pid}/net/dev") as f:
+            veths = [line.split(":")[0].strip() for line in f if line.strip().startswith("veth")]
+        with open(f"/proc/{self.holder.pid}/net/packet") as f:
+            return veths + ["packet socket"] * (len(f.readlines()) - 1)
+
     def cgroups(self):
         """Directories of its containers' cgroups."""
         found = []
