@@ -281,7 +281,7 @@ int tcp_outqnsd(struct tcp_sock *tp)
 /* The state after our side is closed; true: a FIN is to be sent. */
 static bool close_state(struct tcp_sock *tp)
 {
-    switch (tp->state) {
+    switch ((int)tp->state) { /* clang takes no atomic one */
     case TCPS_SYN_RECV:
     case TCPS_ESTABLISHED:
         tcp_set_state(tp, TCPS_FIN_WAIT1);

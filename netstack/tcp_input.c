@@ -130,7 +130,7 @@ static void received_fin(struct tcp_sock *tp) NETSTACK_LOCKED
     tp->fin_rcvd = true;
     tp->ack_pending = true;
     tp->shutdown |= TCP_RCV_SHUTDOWN;
-    switch (tp->state) {
+    switch ((int)tp->state) { /* clang takes no atomic one */
     case TCPS_SYN_RECV:
     case TCPS_ESTABLISHED:
         tcp_set_state(tp, TCPS_CLOSE_WAIT);
@@ -493,7 +493,7 @@ static bool syn_recv_acked(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCK
 /* FIN_WAIT1, CLOSING, LAST_ACK: our FIN was acknowledged. True: the connection is over. */
 static bool fin_acked(struct tcp_sock *tp, const struct tcp_rx *rx) NETSTACK_LOCKED
 {
-    switch (tp->state) {
+    switch ((int)tp->state) { /* clang takes no atomic one */
     case TCPS_FIN_WAIT1:
         tcp_set_state(tp, TCPS_FIN_WAIT2);
         tp->shutdown |= TCP_SEND_SHUTDOWN;
@@ -562,7 +562,7 @@ static bool rcv_other(struct tcp_sock *tp, struct tcp_rx *rx) NETSTACK_LOCKED
         return false;
     update_ts_recent(tp, rx, tp->rcv_wup);
     tcp_urgent_input(tp, rx);
-    switch (tp->state) {
+    switch ((int)tp->state) { /* clang takes no atomic one */
     case TCPS_CLOSE_WAIT:
     case TCPS_CLOSING:
     case TCPS_LAST_ACK:
@@ -596,7 +596,7 @@ bool tcp_rcv(struct tcp_sock *tp, struct tcp_rx *rx)
         tp->data_segs_in += rx->seg_size && rx->len > rx->seg_size ? (rx->len + rx->seg_size - 1) / rx->seg_size : 1;
     tp->rx_has_ts = rx->opt.has_ts && tp->ts_ok;
     tp->rx_tsecr = rx->opt.tsecr;
-    switch (tp->state) {
+    switch ((int)tp->state) { /* clang takes no atomic one */
     case TCPS_ESTABLISHED:
         rcv_established(tp, rx);
         return false;
