@@ -339,7 +339,8 @@ def test_top_stats_wait_events_rename(d):
     events = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--format", "{{.Action}}").split("\n")
     for action in ("create", "start", "rename", "exec_create: touch /tmp/go", "exec_start: touch /tmp/go", "exec_die", "die"):
         assert action in events, events
-    exit_code = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}")
+    exit_code = d.out("events", "--since", since, "--until", str(int(time.time()) + 1), "--filter", "event=die", "--filter", "container=c2",
+                      "--format", "{{.Actor.Attributes.exitCode}}")
     eq(exit_code, "11\n")
 
 
