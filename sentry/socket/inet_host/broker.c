@@ -67,7 +67,7 @@ static int send_request(int sock, const struct net_broker_request *q, int fd)
 /* Sends a request with `with` (-1: nothing) and waits for its answer, which may bring a descriptor in *made. */
 static int call(struct net_host *h, const struct net_broker_request *q, int with, int *made)
 {
-    struct net_broker_reply reply;
+    struct net_broker_reply reply = {0};
     int r;
 
     *made = -1;
