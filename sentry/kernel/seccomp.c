@@ -83,7 +83,6 @@ static bool allows_always(const struct sock_filter *insns, unsigned int len, uin
 
     for (unsigned int pc = 0; pc < len; pc++) {
         const struct sock_filter *f = &insns[pc];
-        bool jump;
 
         switch (f->code) {
         case BPF_LD | BPF_W | BPF_ABS:
@@ -93,31 +92,24 @@ static bool allows_always(const struct sock_filter *insns, unsigned int len, uin
                 a = AUDIT_ARCH_X86_64;
             else
                 return false;
-            continue;
+            break;
         case BPF_RET | BPF_K:
             return f->k == SECCOMP_RET_ALLOW;
         case BPF_ALU | BPF_AND | BPF_K:
             a &= f->k;
-            continue;
+            break;
         case BPF_JMP | BPF_JA:
             pc += f->k;
-            continue;
+            break;
         case BPF_JMP | BPF_JEQ | BPF_K:
-            jump = a == f->k;
-            break;
         case BPF_JMP | BPF_JGE | BPF_K:
-            jump = a >= f->k;
-            break;
         case BPF_JMP | BPF_JGT | BPF_K:
-            jump = a > f->k;
-            break;
         case BPF_JMP | BPF_JSET | BPF_K:
-            jump = a & f->k;
+            pc += cbpf_compare(BPF_OP(f->code), a, f->k) ? f->jt : f->jf;
             break;
         default:
             return false;
         }
-        pc += jump ? f->jt : f->jf;
     }
     return false;
 }
@@ -148,52 +140,17 @@ bool seccomp_heeds_answers(const struct task *t)
     return false;
 }
 
+/* Only words at constant offsets pass the check. */
+static bool load_word(const void *data, const struct sock_filter *i, uint32_t x, uint32_t *value)
+{
+    *value = ((const uint32_t *)data)[i->k / 4];
+    return true;
+}
+
+/* A program that divides by 0 kills, as the kernel's converted one returns 0. */
 static uint32_t run_filter(const struct seccomp_filter *f, const struct seccomp_data *data)
 {
-    const uint32_t *words = (const uint32_t *)data;
-    uint32_t a = 0, x = 0, mem[BPF_MEMWORDS] = {0};
-
-    for (unsigned int pc = 0; pc < f->len; pc++) {
-        const struct sock_filter *i = &f->insns[pc];
-        uint32_t b = BPF_SRC(i->code) == BPF_X ? x : i->k;
-
-        switch (BPF_CLASS(i->code)) {
-        case BPF_LD:
-            a = BPF_MODE(i->code) == BPF_ABS   ? words[i->k / 4]
-                : BPF_MODE(i->code) == BPF_MEM ? mem[i->k]
-                : BPF_MODE(i->code) == BPF_LEN ? (uint32_t)sizeof(*data)
-                                               : i->k;
-            break;
-        case BPF_LDX:
-            x = BPF_MODE(i->code) == BPF_MEM ? mem[i->k] : BPF_MODE(i->code) == BPF_LEN ? (uint32_t)sizeof(*data) : i->k;
-            break;
-        case BPF_ST:
-            mem[i->k] = a;
-            break;
-        case BPF_STX:
-            mem[i->k] = x;
-            break;
-        case BPF_ALU:
-            if (i->code == (BPF_ALU | BPF_DIV | BPF_X) && x == 0)
-                return 0; /* kill, as the kernel's converted program returns 0 */
-            a = cbpf_alu(BPF_OP(i->code), a, b);
-            break;
-        case BPF_JMP:
-            if (BPF_OP(i->code) == BPF_JA)
-                pc += i->k;
-            else
-                pc += cbpf_compare(BPF_OP(i->code), a, b) ? i->jt : i->jf;
-            break;
-        case BPF_RET:
-            return BPF_RVAL(i->code) == BPF_A ? a : i->k;
-        default: /* BPF_MISC */
-            if (BPF_MISCOP(i->code) == BPF_TAX)
-                x = a;
-            else
-                a = x;
-        }
-    }
-    return SECCOMP_RET_KILL_PROCESS;
+    return cbpf_run(f->insns, f->len, &(struct cbpf_input){.load = load_word, .data = data, .len = sizeof(*data)});
 }
 
 /* Severity grows as the action's signed value falls. */

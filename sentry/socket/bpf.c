@@ -202,77 +202,18 @@ static bool ancillary(const struct bpf_data *d, uint32_t what, uint32_t *out)
     return true;
 }
 
-/* The number to the next instruction's A; false ends the program with 0. */
-static bool load_insn(const struct bpf_data *d, const struct sock_filter *i, uint32_t x, const uint32_t *mem, uint32_t *a)
+static bool load_insn(const void *data, const struct sock_filter *i, uint32_t x, uint32_t *value)
 {
     uint32_t n = BPF_SIZE(i->code) == BPF_W ? 4 : BPF_SIZE(i->code) == BPF_H ? 2 : 1;
 
-    switch (BPF_MODE(i->code)) {
-    case BPF_ABS:
-        return is_ancillary(i->k) ? ancillary(d, i->k - (uint32_t)SKF_AD_OFF, a) : load(d, i->k, n, a);
-    case BPF_IND:
-        return load(d, i->k + x, n, a);
-    case BPF_MEM:
-        *a = mem[i->k];
-        return true;
-    case BPF_LEN:
-        *a = data_len(d);
-        return true;
-    default:
-        *a = i->k;
-        return true;
-    }
+    if (BPF_MODE(i->code) == BPF_ABS && is_ancillary(i->k))
+        return ancillary(data, i->k - (uint32_t)SKF_AD_OFF, value);
+    return load(data, BPF_MODE(i->code) == BPF_IND ? i->k + x : i->k, n, value);
 }
 
 uint32_t bpf_run(const struct bpf_prog *p, const struct bpf_data *d)
 {
-    uint32_t a = 0, x = 0, mem[BPF_MEMWORDS] = {0};
-
-    for (unsigned int pc = 0; pc < p->len; pc++) {
-        const struct sock_filter *i = &p->insns[pc];
-        uint32_t b = BPF_SRC(i->code) == BPF_X ? x : i->k;
-
-        switch (BPF_CLASS(i->code)) {
-        case BPF_LD:
-            if (!load_insn(d, i, x, mem, &a))
-                return 0;
-            break;
-        case BPF_LDX:
-            if (BPF_MODE(i->code) == BPF_MSH) {
-                if (!load(d, i->k, 1, &x))
-                    return 0;
-                x = (x & 0xf) * 4;
-            } else if (!load_insn(d, i, x, mem, &x)) {
-                return 0;
-            }
-            break;
-        case BPF_ST:
-            mem[i->k] = a;
-            break;
-        case BPF_STX:
-            mem[i->k] = x;
-            break;
-        case BPF_ALU:
-            if ((BPF_OP(i->code) == BPF_DIV || BPF_OP(i->code) == BPF_MOD) && b == 0)
-                return 0;
-            a = cbpf_alu(BPF_OP(i->code), a, b);
-            break;
-        case BPF_JMP:
-            if (BPF_OP(i->code) == BPF_JA)
-                pc += i->k;
-            else
-                pc += cbpf_compare(BPF_OP(i->code), a, b) ? i->jt : i->jf;
-            break;
-        case BPF_RET:
-            return BPF_RVAL(i->code) == BPF_A ? a : i->k;
-        default: /* BPF_MISC */
-            if (BPF_MISCOP(i->code) == BPF_TAX)
-                x = a;
-            else
-                a = x;
-        }
-    }
-    return 0;
+    return cbpf_run(p->insns, p->len, &(struct cbpf_input){.load = load_insn, .data = d, .len = data_len(d)});
 }
 
 uint32_t bpf_run_pkt(const struct bpf_prog *p, const struct pkt *pkt)
