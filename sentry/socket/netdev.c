@@ -206,8 +206,7 @@ static int change(struct nic *nic, unsigned int cmd, const struct ifreq *r) NETS
     }
 }
 
-/* Requests about an interface that change it. */
-static bool is_change(unsigned int cmd)
+bool netdev_ioctl_changes(unsigned int cmd)
 {
     switch (cmd) {
     case SIOCSIFFLAGS:
@@ -342,7 +341,7 @@ static int on_interface(struct netstack *s, unsigned int cmd, struct ifreq *r) N
         memcpy(r->ifr_name, nic->name, sizeof(r->ifr_name));
         return 0;
     }
-    return is_change(cmd) ? change(nic, cmd, r) : answer(nic, cmd, r);
+    return netdev_ioctl_changes(cmd) ? change(nic, cmd, r) : answer(nic, cmd, r);
 }
 
 long netdev_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cmd, guest_addr arg)
@@ -366,15 +365,15 @@ long netdev_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cmd,
     default:
         break;
     }
-    if (!is_change(cmd) && !is_question(cmd))
+    if (!netdev_ioctl_changes(cmd) && !is_question(cmd))
         return -ENOTTY;
     if (c->uaccess->copy_in(c, &r, arg, sizeof(r)))
         return -EFAULT;
     r.ifr_name[IFNAMSIZ - 1] = 0;
-    if (is_change(cmd) && !admin)
+    if (netdev_ioctl_changes(cmd) && !admin)
         return -EPERM;
     netstack_lock(net->stack);
     err = on_interface(net->stack, cmd, &r);
     netstack_unlock(net->stack);
-    return err || is_change(cmd) ? err : c->uaccess->copy_out(c, arg, &r, sizeof(r));
+    return err || netdev_ioctl_changes(cmd) ? err : c->uaccess->copy_out(c, arg, &r, sizeof(r));
 }

@@ -189,5 +189,7 @@ int sockopt_put_int(void *val, socklen_t *len, int v);
 
 /* Interface ioctls, the same on every socket: SIOCGIF... -ENOTTY if it is none of them. */
 long netdev_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cmd, guest_addr arg);
+/* Whether the request is one about an interface that changes it. */
+bool netdev_ioctl_changes(unsigned int cmd);
 
 #endif

@@ -43,18 +43,6 @@ void net_setting_store(const struct net_setting *set, void *base, const int valu
         __atomic_store_n(number(set, base, i), values[i], __ATOMIC_RELAXED);
 }
 
-void net_set_forwarding(struct kernel *k, bool v6, int on)
-{
-    struct netstack *stack = k->net->stack;
-    struct nic *nic;
-
-    netstack_lock(stack);
-    *(v6 ? &stack->sysctl.ip6_forward : &stack->sysctl.ip_forward) = on;
-    list_for_each_entry(nic, &stack->nics, node)
-        *(v6 ? &nic->conf.forwarding6 : &nic->conf.forwarding4) = on;
-    netstack_unlock(stack);
-}
-
 /* Settings that the socket layer keeps itself, in struct net. */
 static int setting_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
@@ -74,8 +62,24 @@ static ssize_t setting_write(const struct pseudo_node *n, const struct vfs_calle
     return (ssize_t)len;
 }
 
-/* Settings of the netstack, in its struct netstack_sysctl, under its lock; and those of TCP, in struct tcp_sysctl. */
-static int stack_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
+/* Some settings of the whole stack hold for each interface, too: on those that are there and those to come. */
+static void tell_interfaces(struct netstack *stack, size_t at, int value) NETSTACK_LOCKED
+{
+    struct nic *nic;
+
+    list_for_each_entry(nic, &stack->nics, node) {
+        if (at == offsetof(struct netstack_sysctl, ip_forward)) {
+            nic->conf.forwarding4 = value;
+        } else if (at == offsetof(struct netstack_sysctl, ip6_forward)) {
+            nic->conf.forwarding6 = value;
+        } else if (at == offsetof(struct netstack_sysctl, disable_ipv6) && nic->conf.disable_ipv6 != value) {
+            nic->conf.disable_ipv6 = value;
+            nic_switch_ipv6(nic);
+        }
+    }
+}
+
+int net_stack_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
     struct netstack *stack = n->k->net->stack;
 
@@ -85,7 +89,7 @@ static int stack_show(struct seq *s, const struct pseudo_node *n, const struct v
     return 0;
 }
 
-static ssize_t stack_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
+ssize_t net_stack_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
 {
     const struct net_setting *set = n->desc->arg;
     struct netstack *stack = n->k->net->stack;
@@ -95,12 +99,12 @@ static ssize_t stack_write(const struct pseudo_node *n, const struct vfs_caller 
         return r;
     netstack_lock(stack);
     net_setting_store(set, &stack->sysctl, values);
+    tell_interfaces(stack, set->at[0], values[0]);
     netstack_unlock(stack);
-    if (set->at[0] == offsetof(struct netstack_sysctl, ip_forward))
-        net_set_forwarding(n->k, false, values[0]);
     return (ssize_t)len;
 }
 
+/* Settings of TCP, in struct tcp_sysctl. */
 static int tcp_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
 {
     struct netstack *stack = n->k->net->stack;
@@ -161,22 +165,15 @@ static ssize_t congestion_write(const struct pseudo_node *n, const struct vfs_ca
     return (ssize_t)len;
 }
 
-#define NUMBERS(name_, show_, write_, min_, max_, nr_, ...)                                                       \
-    {                                                                                                             \
-        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = (show_), .write = (write_), \
-        .arg = &(const struct net_setting)                                                                        \
-        {                                                                                                         \
-            .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                      \
-        }                                                                                                         \
-    }
-#define STACK_AT(field)                            offsetof(struct netstack_sysctl, field)
-#define STACK_SETTING(name_, min_, max_, nr_, ...) NUMBERS(name_, stack_show, stack_write, min_, max_, nr_, __VA_ARGS__)
-#define NET_SETTING(name_, min_, max_, nr_, ...)   NUMBERS(name_, setting_show, setting_write, min_, max_, nr_, __VA_ARGS__)
+#define STACK_AT(field) offsetof(struct netstack_sysctl, field)
+#define STACK_SETTING(name_, min_, max_, nr_, ...) \
+    NET_NUMBERS(name_, net_stack_show, net_stack_write, min_, max_, nr_, __VA_ARGS__)
+#define NET_SETTING(name_, min_, max_, nr_, ...) NET_NUMBERS(name_, setting_show, setting_write, min_, max_, nr_, __VA_ARGS__)
 #define TCP_SETTING(name_, min_, max_, field) \
-    NUMBERS("tcp_" name_, tcp_show, tcp_write, min_, max_, 1, offsetof(struct tcp_sysctl, field))
-#define TCP_THREE(name_, field)                                                                     \
-    NUMBERS("tcp_" name_, tcp_show, tcp_write, 1, INT32_MAX, 3, offsetof(struct tcp_sysctl, field), \
-            offsetof(struct tcp_sysctl, field) + sizeof(int), offsetof(struct tcp_sysctl, field) + 2 * sizeof(int))
+    NET_NUMBERS("tcp_" name_, tcp_show, tcp_write, min_, max_, 1, offsetof(struct tcp_sysctl, field))
+#define TCP_THREE(name_, field)                                                                         \
+    NET_NUMBERS("tcp_" name_, tcp_show, tcp_write, 1, INT32_MAX, 3, offsetof(struct tcp_sysctl, field), \
+                offsetof(struct tcp_sysctl, field) + sizeof(int), offsetof(struct tcp_sysctl, field) + 2 * sizeof(int))
 
 static const struct pseudo_desc core_rows[] = {
     SYSCTL_INT("message_burst", 10, 0, INT32_MAX),

@@ -15,8 +15,19 @@ void net_setting_show(struct seq *s, const struct net_setting *set, const void *
 int must_check net_setting_parse(const struct net_setting *set, char *buf, int values[3]);
 void net_setting_store(const struct net_setting *set, void *base, const int values[3]);
 
-/* Forwarding of a family for the whole stack: on all interfaces, and those to come. */
-void net_set_forwarding(struct kernel *k, bool v6, int on);
+/* A file of such numbers. */
+#define NET_NUMBERS(name_, show_, write_, min_, max_, nr_, ...)                                                   \
+    {                                                                                                             \
+        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = (show_), .write = (write_), \
+        .arg = &(const struct net_setting)                                                                        \
+        {                                                                                                         \
+            .nr = (nr_), .min = (min_), .max = (max_), .at = { __VA_ARGS__ }                                      \
+        }                                                                                                         \
+    }
+
+/* Those of the whole stack, in its struct netstack_sysctl. */
+int net_stack_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c);
+ssize_t net_stack_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos);
 
 /* sysctl_net_conf.c: net/ipv4/conf, net/ipv6/conf: the settings of each interface, found by name. */
 extern const struct pseudo_desc sysctl_ipv4_conf_rows[], sysctl_ipv6_conf_rows[], sysctl_ipv4_nic_dir, sysctl_ipv6_nic_dir;

@@ -13,18 +13,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CONF_FILE(name_, show_, write_, min_, max_, at_)                                                          \
-    {                                                                                                             \
-        .name = (name_), .mode = S_IFREG | 0644, .flags = PSEUDO_MODE_IS_LAW, .show = (show_), .write = (write_), \
-        .arg = &(const struct net_setting)                                                                        \
-        {                                                                                                         \
-            .nr = 1, .min = (min_), .max = (max_), .at = { at_ }                                                  \
-        }                                                                                                         \
-    }
 #define NIC_SETTING(name_, min_, max_, field) \
-    CONF_FILE(name_, nic_show, nic_write, min_, max_, offsetof(struct nic_conf, field))
+    NET_NUMBERS(name_, nic_show, nic_write, min_, max_, 1, offsetof(struct nic_conf, field))
 #define ALL_SETTING(name_, min_, max_, field) \
-    CONF_FILE(name_, all_show, all_write, min_, max_, offsetof(struct netstack_sysctl, field))
+    NET_NUMBERS(name_, net_stack_show, net_stack_write, min_, max_, 1, offsetof(struct netstack_sysctl, field))
 /* What the stack does, and does not do otherwise. */
 #define FIXED(name_, value) SYSCTL_TEXT(name_, #value "\n")
 
@@ -62,41 +54,6 @@ static ssize_t nic_write(const struct pseudo_node *n, const struct vfs_caller *c
     }
     netstack_unlock(stack);
     return nic ? (ssize_t)len : -ENOENT;
-}
-
-static int all_show(struct seq *s, const struct pseudo_node *n, const struct vfs_caller *c)
-{
-    struct netstack *stack = n->k->net->stack;
-
-    netstack_lock(stack);
-    net_setting_show(s, n->desc->arg, &stack->sysctl);
-    netstack_unlock(stack);
-    return 0;
-}
-
-static ssize_t all_write(const struct pseudo_node *n, const struct vfs_caller *c, char *buf, size_t len, loff_t pos)
-{
-    struct netstack *stack = n->k->net->stack;
-    const struct net_setting *set = n->desc->arg;
-    int values[3], r = net_setting_parse(set, buf, values);
-    struct nic *nic;
-
-    if (r < 0)
-        return r;
-    netstack_lock(stack);
-    net_setting_store(set, &stack->sysctl, values);
-    if (set->at[0] == offsetof(struct netstack_sysctl, disable_ipv6))
-        list_for_each_entry(nic, &stack->nics, node) {
-            if (nic->conf.disable_ipv6 == values[0])
-                continue;
-            nic->conf.disable_ipv6 = values[0];
-            nic_switch_ipv6(nic);
-        }
-    netstack_unlock(stack);
-    if (set->at[0] == offsetof(struct netstack_sysctl, ip_forward) ||
-        set->at[0] == offsetof(struct netstack_sysctl, ip6_forward))
-        net_set_forwarding(n->k, set->at[0] == offsetof(struct netstack_sysctl, ip6_forward), values[0]);
-    return (ssize_t)len;
 }
 
 static const struct pseudo_desc ipv4_nic_rows[] = {

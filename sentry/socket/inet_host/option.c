@@ -148,24 +148,16 @@ long net_host_ioctl(struct net *net, const struct vfs_caller *c, unsigned int cm
         if (answers[i].cmd == cmd && answers[i].size > sizeof(int))
             return answer(net->host->ctl, c, cmd, answers[i].size, answers[i].in, arg);
     net_host_refuse(net->host, REFUSED_IOCTL, 0, (int)cmd, 0);
+    if (netdev_ioctl_changes(cmd))
+        return -EPERM; /* the namespace is not the container's to change */
     switch (cmd) {
     case SIOCETHTOOL:
         return -EOPNOTSUPP;
-    case SIOCSIFFLAGS:
-    case SIOCSIFADDR:
-    case SIOCSIFNETMASK:
-    case SIOCSIFBRDADDR:
-    case SIOCSIFDSTADDR:
-    case SIOCSIFMTU:
-    case SIOCSIFMETRIC:
-    case SIOCSIFHWADDR:
-    case SIOCSIFTXQLEN:
-    case SIOCSIFNAME:
     case SIOCADDRT:
     case SIOCDELRT:
     case SIOCSARP:
     case SIOCDARP:
-        return -EPERM; /* the namespace is not the container's to change */
+        return -EPERM;
     default:
         return -ENOTTY;
     }
