@@ -99,16 +99,20 @@ static void bury(struct stub_as *as)
     stub_as_put(as);
 }
 
+/* Gives back what a process that is gone had mapped; its first `used` slots are those of threads. */
+static void free_process(struct arena *a, const struct stub_process *proc, unsigned int used)
+{
+    for (unsigned int i = used; i < proc->nr_slots; i++)
+        arena_free(a, ARENA_SLOT, proc->slots[i]);
+    arena_free(a, ARENA_PAGE, proc->commands);
+}
+
 static void bury_dead(struct stub_as *as)
 {
-    struct arena *a = &platform_of(as)->arena;
-
     mutex_lock(&as->lock);
-    for (unsigned int i = (unsigned int)as->slots_used; i < as->proc.nr_slots; i++)
-        arena_free(a, ARENA_SLOT, as->proc.slots[i]);
+    free_process(&platform_of(as)->arena, &as->proc, (unsigned int)as->slots_used);
     as->proc.nr_slots = 0;
     mutex_unlock(&as->lock);
-    arena_free(a, ARENA_PAGE, as->proc.commands);
     bury(as);
 }
 
@@ -203,9 +207,7 @@ bool stub_take_spare(struct stub_platform *p, struct stub_process *out)
     while (take_spare(p, out)) {
         if (waitpid(out->pid, NULL, __WALL | WNOHANG) == 0)
             return true;
-        for (unsigned int i = 0; i < out->nr_slots; i++)
-            arena_free(&p->arena, ARENA_SLOT, out->slots[i]);
-        arena_free(&p->arena, ARENA_PAGE, out->commands);
+        free_process(&p->arena, out, 0);
     }
     return false;
 }
